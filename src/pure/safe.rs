@@ -18,6 +18,10 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 /// Returns JSON in which a terminal finds nothing to obey: that is replaced by JSON's escape, e.g. `\u009b`,
 /// so that a parser reads the same. What JSON itself escapes, it has escaped.
 pub fn json(finished: &str) -> Cow<'_, str> {
+    // Most JSON: seen many bytes at a time.
+    if finished.bytes().fold(true, |all, byte| all & (byte < 0x7f)) {
+        return Cow::Borrowed(finished);
+    }
     let is_unfit = |character| character >= ' ' && is_unfit(character);
     // All of these characters have four digits.
     escaped(finished, is_unfit, |character| format!("\\u{:04x}", u32::from(character)))

@@ -34,7 +34,14 @@ pub(super) fn ip(value: &str) -> Option<Observable> {
 
 /// One address.
 fn address(value: &str) -> Option<Observable> {
-    let address = bare(&refang(value)).parse::<IpAddr>().ok()?.to_canonical();
+    let value = refang(value);
+    let value = bare(&value);
+    let address = value.parse::<IpAddr>().ok()?;
+    if address.is_ipv4() {
+        // Rust reads an IPv4 address in one spelling only, without leading zeros.
+        return Some(Observable::new(IPV4, value));
+    }
+    let address = address.to_canonical();
     Some(Observable::new(path(&address), address.to_string()))
 }
 

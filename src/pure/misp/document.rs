@@ -91,6 +91,10 @@ pub type Events<'a> = Box<dyn Iterator<Item = Result<Event<'a>, NotAnEvent>> + '
 /// [`NotAnEvent`] if the document is none of these.
 pub fn events(document: &[u8]) -> Result<Events<'_>, NotAnEvent> {
     let text = std::str::from_utf8(document)?;
+    if let Some(tops) = whole_events(text) {
+        let read = |top| event(top, "", ExpectedLists::Optional);
+        return Ok(Box::new(tops.into_iter().map(read)));
+    }
     if text.trim_ascii_start().starts_with('[') {
         let TolerantList(answers) = serde_json::from_str(text)?;
         return Ok(Box::new(answers.into_iter().map(answer)));
@@ -104,6 +108,25 @@ pub fn events(document: &[u8]) -> Result<Events<'_>, NotAnEvent> {
             Ok(Box::new(std::iter::once(Ok(event))))
         }
     }
+}
+
+/// The events of `[{"Event":…},…]`, also behind `response`, read in one pass. `None`: the document is of
+/// another shape, or one of its events is broken, so that each must be read on its own.
+fn whole_events(text: &str) -> Option<Vec<Top<'_>>> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        response: Vec<Top<'a>>,
+    }
+    let text = text.trim_ascii_start();
+    let tops: Vec<Top<'_>> = if text.starts_with('[') {
+        serde_json::from_str(text).ok()?
+    } else {
+        let inside = text.strip_prefix('{')?.trim_ascii_start();
+        inside.strip_prefix("\"response\"")?;
+        serde_json::from_str::<Answer<'_>>(text).ok()?.response
+    };
+    tops.iter().all(|top| top.event.0.is_some()).then_some(tops)
 }
 
 fn top(text: &str) -> Result<Top<'_>, NotAnEvent> {

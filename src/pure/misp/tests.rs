@@ -228,6 +228,31 @@ fn a_bad_event_in_an_answer_ends_nothing() {
 
 /// PyMISP writes an event without `Event` around it.
 #[test]
+fn events_are_the_same_beside_a_broken_one_and_without() {
+    let events_of = |document: String| -> Vec<String> {
+        let read = events(document.as_bytes()).unwrap().flatten();
+        read.map(|event| format!("{event:?}")).collect()
+    };
+    let attribute = attribute("");
+    let one = format!(
+        r#"{{"Event":{{"uuid":"62724408-1cb5-4198-8ceb-3e542ad28bcd","info":"one","Orgc":{{"name":"o"}},
+        "Attribute":[{attribute}],"Object":[{{"name":"file","Attribute":[{attribute}]}}],
+        "Tag":[{{"name":"tlp:green"}}]}},"Orgc":[]}}"#
+    );
+    let beside = format!(
+        r#"{{"Event":{{"uuid":"62724408-1cb5-4198-8ceb-3e542ad28bce"}},"Attribute":[{attribute}]}}"#
+    );
+    for (begin, end) in
+        [("[", "]"), (r#" {"response": ["#, "]}"), (r#"{"response":["#, r#"],"x":1}"#)]
+    {
+        let whole = events_of(format!("{begin}{one},{beside}{end}"));
+        assert_eq!(whole.len(), 2);
+        assert!(whole[0].contains("tlp:green"), "{whole:?}");
+        assert_eq!(events_of(format!("{begin}{one},7,{beside}{end}")), whole);
+    }
+}
+
+#[test]
 fn a_bare_event_has_a_uuid_an_info_and_a_list() {
     let fields = |without: &str| {
         let all = [

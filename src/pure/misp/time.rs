@@ -18,6 +18,9 @@ const FIRST_MICROSECONDS: u64 = 100_000_000_000;
 pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let raw: &'de RawValue = Deserialize::deserialize(deserializer)?;
     let json = raw.get();
+    if json == "null" {
+        return Ok(None);
+    }
     let text = if json.starts_with('"') {
         serde_json::from_str(json).map(|Text(text)| text).unwrap_or_default()
     } else {

@@ -21,6 +21,10 @@ impl IncludeExclude {
         Self { include: compile(include), exclude: compile(exclude) }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty()
+    }
+
     pub(super) fn includes(&self, text: &str) -> bool {
         self.include.iter().any(|pattern| pattern.matches(text))
     }

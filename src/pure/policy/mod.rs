@@ -20,7 +20,7 @@ mod switches;
 mod tlp;
 mod words;
 
-pub use judge::Judge;
+pub use judge::{Judge, TagVerdict};
 pub use loosened::loosened;
 pub use marks::{CHATHAM_HOUSE, Decided, Mark};
 pub use side_facts::{OnLists, SideFacts, Warned};

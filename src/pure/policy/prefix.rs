@@ -8,13 +8,13 @@ use crate::pure::stix::Observable;
 
 /// Whether what is observed is a network with a shorter prefix than policy allows.
 pub(super) fn is_too_wide(observable: &Observable, policy: &Policy) -> bool {
-    if !matches!(observable.path.as_ref(), "ipv4-addr:value" | "ipv6-addr:value") {
+    let is_address = matches!(observable.path.as_ref(), "ipv4-addr:value" | "ipv6-addr:value");
+    if !is_address || !observable.value.contains('/') {
         return false;
     }
     match observable.value.parse() {
         Ok(IpNet::V4(network)) => network.prefix_len() < policy.min_prefix_ipv4,
         Ok(IpNet::V6(network)) => network.prefix_len() < policy.min_prefix_ipv6,
-        // A single address.
         Err(_) => false,
     }
 }

@@ -1,17 +1,14 @@
 //! Writes the JSON of an indicator (STIX 2.1, 4.7 Indicator) with its members in a fixed order, so that the
-//! same content gives the same bytes. The members that come from tags and events are the same for many
-//! indicators, so a [`Memo`] keeps their JSON.
+//! same content gives the same bytes.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::rc::Rc;
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Observable, time};
-use crate::pure::convert::EventFacts;
+use super::Observable;
 
 /// What of a body does not come from observable, comment, object and times: members of a JSON object,
 /// those of each piece with a comma before it.
@@ -146,53 +143,6 @@ fn push_text(json: &mut String, text: &str) -> Option<()> {
         json.push('"');
     }
     Some(())
-}
-
-/// What was worked out for the indicators before, of events that come again and again. Events are told
-/// apart by where they are, which is why it borrows them.
-#[derive(Debug, Default)]
-pub struct Memo<'a> {
-    parts: Vec<(&'a EventFacts, &'a str, Rc<Parts>)>,
-    time: Option<(i64, Rc<str>)>,
-}
-
-/// Events and categories kept: the claims of one indicator come from few.
-const MAX_PARTS: usize = 32;
-
-impl<'a> Memo<'a> {
-    /// The parts of an indicator that only a claim without tags of its own makes, of this event and
-    /// category.
-    pub(super) fn parts(
-        &mut self,
-        event: &'a EventFacts,
-        category: &'a str,
-        make: impl FnOnce() -> Option<Parts>,
-    ) -> Option<Rc<Parts>> {
-        let mut known = self.parts.iter();
-        if let Some((.., parts)) =
-            known.find(|(one, of, _)| std::ptr::eq(*one, event) && *of == category)
-        {
-            return Some(Rc::clone(parts));
-        }
-        let parts = Rc::new(make()?);
-        if self.parts.len() >= MAX_PARTS {
-            self.parts.clear();
-        }
-        self.parts.push((event, category, Rc::clone(&parts)));
-        Some(parts)
-    }
-
-    /// Unix milliseconds as STIX writes them.
-    pub(super) fn time(&mut self, milliseconds: i64) -> Rc<str> {
-        match &self.time {
-            Some((known, text)) if *known == milliseconds => Rc::clone(text),
-            _ => {
-                let text: Rc<str> = time::timestamp(milliseconds).into();
-                self.time = Some((milliseconds, Rc::clone(&text)));
-                text
-            }
-        }
-    }
 }
 
 #[cfg(test)]

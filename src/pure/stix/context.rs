@@ -32,7 +32,7 @@ pub struct Needed<'a> {
     pub id: Uuid,
     said: ContextContent<'a>,
     /// The event that says it, Unix seconds of MISP.
-    timestamp: i64,
+    pub timestamp: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -144,6 +144,16 @@ pub fn relationship_id(namespace: &Uuid, source: &str, target: &str, generation:
 }
 
 impl<'a> Needed<'a> {
+    /// Whether the same event or cluster says it. Relationships are each another one.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        use ContextContent::{Cluster, Identity, Indicates};
+        match (self.said, other.said) {
+            (Identity(one), Identity(other)) => std::ptr::eq(one, other),
+            (Cluster(one), Cluster(other)) => std::ptr::eq(one, other),
+            (Identity(_) | Cluster(_) | Indicates(..), _) => false,
+        }
+    }
+
     /// What an indicator may indicate.
     fn indicated(&self) -> Option<ContextId> {
         let is_one = matches!(self.kind, ContextKind::AttackPattern | ContextKind::ThreatActor);
@@ -266,6 +276,7 @@ mod tests {
                 claim,
                 times: ClaimTimes::of(claim, Sight::first(0), None),
                 side_facts: SideFacts::default(),
+                tags: merger.read_tags(event, claim),
             })
             .collect();
         let objects = merger.needed(Uuid::from_u128(9), &admitted).into_iter();
@@ -377,6 +388,7 @@ mod tests {
             claim: &claim,
             times: ClaimTimes::of(&claim, Sight::first(0), None),
             side_facts: SideFacts::default(),
+            tags: merger.read_tags(&source, &claim),
         };
         let needed = merger.needed(Uuid::nil(), &[admitted]);
         let targets: Vec<_> = needed.iter().map(Needed::target).collect();
@@ -416,6 +428,7 @@ mod tests {
                 claim: &claim,
                 times: ClaimTimes::of(&claim, Sight::first(0), None),
                 side_facts: SideFacts::default(),
+                tags: merger.read_tags(&source, &claim),
             };
             let needed = merger.needed(Uuid::nil(), &[admitted]);
             needed[0].render().unwrap()

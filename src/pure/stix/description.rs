@@ -15,12 +15,12 @@ pub(super) const UNNAMED: &str = "The source is not named (TLP:EX:CHR)";
 /// policy lets through, and no event's name that would name a source which must not be named.
 pub(super) fn description<'a>(claim: &Admitted<'a>, judge: &Judge) -> Cow<'a, str> {
     let comment = clean(&claim.claim.comment, LONGEST_PIECE);
-    let event = if judge.hides_source(claim.event, claim.claim) {
+    let event = if claim.tags.policy.hides_source {
         Cow::Borrowed(UNNAMED)
     } else {
         clean(&claim.event.info, LONGEST_PIECE)
     };
-    let tells = |sibling: &&Sibling| judge.tells(claim.event, sibling);
+    let tells = |sibling: &&Sibling| judge.tells(claim.tags.policy, sibling);
     let object = claim.claim.object.as_ref().map(|object| words(object, &comment, tells));
     let object = object.map(|object| clean(&object, LONGEST_PIECE).into_owned());
     without_state(match (comment.as_ref(), object.filter(|object| !object.is_empty())) {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     use crate::pure::convert::{ClaimFacts, EventFacts};
     use crate::pure::policy::SideFacts;
-    use crate::pure::stix::{ClaimTimes, Sight};
+    use crate::pure::stix::{ClaimTimes, Sight, TagsSaid};
     use uuid::Uuid;
 
     /// The default policy, but for `change`.
@@ -93,6 +93,7 @@ mod tests {
             claim: &claim,
             times,
             side_facts: SideFacts::default(),
+            tags: TagsSaid { policy: judge.read_tags(&event, &claim), confidence: None },
         };
         description(&admitted, judge).into_owned()
     }

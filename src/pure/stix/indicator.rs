@@ -7,13 +7,13 @@ use rapidhash::v3::rapidhash_v3;
 use uuid::Uuid;
 
 use super::body::{
-    About, Creator, ExternalReference, IndicatorBody, KillChainPhase, Memo, Parts, Phases, Types,
+    About, Creator, ExternalReference, IndicatorBody, KillChainPhase, Parts, Phases, Types,
 };
 use super::description::{UNNAMED, description};
 use super::tags::{self, TagReader};
 use super::text::{LONGEST_NAME, clean};
-use super::{Admitted, Identity, Observable, Rendering, Withdraw, marking};
-use crate::pure::convert::EventFacts;
+use super::{Admitted, Identity, Memo, Observable, Rendering, TagsSaid, Withdraw, marking};
+use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::{Judge, Mark, SideFacts, Tlp};
 
 /// STIX has no limit; an indicator claimed by thousands of events must stay small.
@@ -52,10 +52,14 @@ impl Merger {
 
     /// The STIX uuid of a claim's indicator.
     pub fn stix_id(&self, observable: &Observable, attribute: Uuid, part: u8) -> Uuid {
+        self.stix_id_of_key(self.object_key(observable, attribute), attribute, part)
+    }
+
+    /// As [`Merger::stix_id`], of a claim whose key is known.
+    pub fn stix_id_of_key(&self, key: Uuid, attribute: Uuid, part: u8) -> Uuid {
         match (self.rendering.identity, part) {
-            (Identity::Observable, _) => observable.id(&self.rendering.namespace),
             (Identity::Attribute, 0) => attribute,
-            (Identity::Attribute, _) => observable.id(&attribute),
+            (Identity::Attribute | Identity::Observable, _) => key,
         }
     }
 
@@ -89,6 +93,12 @@ impl Merger {
         self.rendering.withdraw
     }
 
+    /// What the tags of a claim and of its event say.
+    pub fn read_tags(&self, event: &EventFacts, claim: &ClaimFacts) -> TagsSaid {
+        let policy = self.judge.read_tags(event, claim);
+        TagsSaid { policy, confidence: self.tags.confidence(event, claim) }
+    }
+
     /// The indicator that these claims of one observable add up to; `None` without any.
     pub fn merge<'a>(
         &self,
@@ -105,9 +115,7 @@ impl Merger {
         // The end is never put off for the sake of the beginning.
         let valid_from = valid_from.min(valid_until.saturating_sub(SHORTEST_LIFE));
         let parts = match claims {
-            [one] if is_plain(one) => {
-                memo.parts(one.event, &one.claim.category, || self.parts(claims))?
-            }
+            [one] if is_plain(one) => memo.parts(one.event, one.claim, || self.parts(claims))?,
             several => self.parts(several)?.into(),
         };
         let valid_from_text = memo.time(valid_from);
@@ -127,8 +135,8 @@ impl Merger {
     /// What tags and events say.
     fn parts(&self, claims: &[Admitted<'_>]) -> Option<Parts> {
         // Of what is unmarked nothing is stricter than nothing.
-        let tlp = claims.iter().map(|claim| self.judge.marking(claim.event, claim.claim)).max()?;
-        let named = claims.iter().filter(|claim| !self.hides_source(claim));
+        let tlp = claims.iter().map(|claim| self.judge.marking(claim.tags.policy)).max()?;
+        let named = claims.iter().filter(|claim| !claim.tags.policy.hides_source);
         let named = named.max_by_key(|claim| by_age(claim));
         let name = named.map_or(UNNAMED, |newest| newest.event.info.as_str());
         let creator = self.creator(claims).and_then(|oldest| oldest.event.org_uuid);
@@ -148,12 +156,8 @@ impl Merger {
 
     /// The claim whose event's organisation is the creator: the oldest of those that may name it.
     pub(super) fn creator<'c, 'a>(&self, claims: &'c [Admitted<'a>]) -> Option<&'c Admitted<'a>> {
-        let named = claims.iter().filter(|claim| !self.hides_source(claim));
+        let named = claims.iter().filter(|claim| !claim.tags.policy.hides_source);
         named.min_by_key(|claim| by_age(claim))
-    }
-
-    fn hides_source(&self, claim: &Admitted<'_>) -> bool {
-        self.judge.hides_source(claim.event, claim.claim)
     }
 
     /// The highest that any claim states; the default only where none does, so that a claim without a
@@ -167,7 +171,7 @@ impl Merger {
     /// What decaying models, else tags, state.
     fn stated(&self, claim: &Admitted<'_>) -> Option<u8> {
         let score = self.judge.score(&claim.side_facts).map(above_even);
-        score.or_else(|| self.tags.confidence(claim.event, claim.claim))
+        score.or(claim.tags.confidence)
     }
 
     /// Less the points for the false positives that were reported of the attribute.
@@ -224,7 +228,7 @@ impl Merger {
             newest_first.into_iter().map(|claim| claim.event).filter(|event| !event.uuid.is_nil());
         let hidden: BTreeSet<Uuid> = claims
             .iter()
-            .filter(|claim| self.hides_source(claim))
+            .filter(|claim| claim.tags.policy.hides_source)
             .map(|claim| claim.event.uuid)
             .collect();
         let title = |event: &EventFacts| {
@@ -250,11 +254,11 @@ fn above_even(score: u8) -> u8 {
     if score == 50 { 51 } else { score }
 }
 
-/// Whether all that its tags and event say is said by the event. Its confidence is never remembered.
+/// Whether nothing but publications says what it is sent with. Its confidence is never remembered.
 fn is_plain(claim: &Admitted<'_>) -> bool {
     let doubted =
         SideFacts { false_positives: claim.side_facts.false_positives, ..SideFacts::default() };
-    claim.claim.tags.is_empty() && claim.side_facts == doubted
+    claim.side_facts == doubted
 }
 
 /// By the attribute's timestamp, then the uuids: a total order, so that merging has one result.
@@ -367,6 +371,7 @@ mod tests {
             claim,
             times,
             side_facts: SideFacts::default(),
+            tags: merger().read_tags(event, claim),
         }
     }
 

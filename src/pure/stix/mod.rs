@@ -11,6 +11,7 @@ mod envelope;
 mod expiry;
 mod indicator;
 mod marking;
+mod memo;
 mod observable;
 mod tags;
 mod text;
@@ -21,15 +22,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-pub use body::Memo;
 pub use detection::{COMPARED, Compared, unseen};
 pub use ending::{EndedIndicator, confidence};
 pub use envelope::{context, live};
 pub use expiry::{ClaimTimes, Sight};
 pub use indicator::{Indicator, Merger};
+pub use memo::Memo;
 
 use crate::pure::convert::{ClaimFacts, EventFacts};
-use crate::pure::policy::SideFacts;
+use crate::pure::policy::{SideFacts, TagVerdict};
 pub use context::{ContextId, ContextObject, Needed, relationship_id};
 pub use document::ContextKind;
 pub use observable::Observable;
@@ -45,6 +46,14 @@ pub struct Admitted<'a> {
     pub times: ClaimTimes,
     /// What is known of it beside its publication.
     pub side_facts: SideFacts,
+    pub tags: TagsSaid,
+}
+
+/// What the tags of a claim and of its event say, to policy and of its confidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TagsSaid {
+    policy: TagVerdict,
+    confidence: Option<u8>,
 }
 
 /// How admitted claims become an indicator: everything that shapes its bytes.

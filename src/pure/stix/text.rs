@@ -16,6 +16,11 @@ pub(super) const LONGEST_PIECE: usize = 2_000;
 /// writing (Unicode TR 9, section 2), are left out: they would hide or reorder what an analyst reads.
 pub(super) fn clean(text: &str, longest: usize) -> Cow<'_, str> {
     let text = text.trim();
+    // Most texts: seen many bytes at a time.
+    let is_plain = text.bytes().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'));
+    if is_plain && text.len() <= longest {
+        return Cow::Borrowed(text);
+    }
     let fits = text.len() <= longest || text.chars().nth(longest).is_none();
     if fits && !text.chars().any(|sign| is_space(sign) || is_hidden(sign)) {
         return Cow::Borrowed(text);
@@ -36,6 +41,9 @@ pub(super) fn clean(text: &str, longest: usize) -> Cow<'_, str> {
 pub(super) fn without_state(description: Cow<'_, str>) -> Cow<'_, str> {
     const SILENCING: [(&str, &str); 2] =
         [("State: inactive;", "State: inactive,"), ("State: falsepos;", "State: falsepos,")];
+    if !description.contains(';') {
+        return description;
+    }
     SILENCING.iter().fold(description, |text, (silencing, harmless)| {
         if text.contains(silencing) { Cow::Owned(text.replace(silencing, harmless)) } else { text }
     })

@@ -78,7 +78,7 @@ impl Merger {
         let mut reasons = Vec::with_capacity(claims.len());
         let mut admitted = Vec::with_capacity(claims.len());
         for claim in claims {
-            let counts = self.admit(observable, claim, disputed);
+            let counts = self.admit(memo, observable, claim, disputed);
             reasons.push(counts.as_ref().err().copied());
             admitted.extend(counts);
         }
@@ -88,6 +88,7 @@ impl Merger {
 
     fn admit<'a>(
         &self,
+        memo: &mut Memo<'a>,
         observable: &Observable,
         claim: KnownClaim<'a>,
         disputed: bool,
@@ -95,9 +96,10 @@ impl Merger {
         let KnownClaim { event, attribute, facts, sight, expires_at, side_facts } = claim;
         let (Some(event), Some(claim)) = (event, facts) else { return Err(Reason::Malformed) };
         let side_facts = SideFacts { disputed, ..side_facts };
-        self.judge.admit(event, claim, observable, &side_facts)?;
+        let tags = memo.said(event, claim, || self.read_tags(event, claim));
+        self.judge.admit_tagged(tags.policy, event, claim, observable, &side_facts)?;
         let times = ClaimTimes::of(claim, sight, expires_at).until(self.judge.counts_until(claim));
-        Ok(Admitted { event, attribute, claim, times, side_facts })
+        Ok(Admitted { event, attribute, claim, times, side_facts, tags })
     }
 }
 

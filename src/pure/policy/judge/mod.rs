@@ -1,6 +1,8 @@
 //! Decides whether the policy admits a claim. It fails closed: a tag that forbids counts also if it was put
 //! on or taken off after the publication; a tag that permits counts only if it was published and is still on.
 
+mod tags;
+
 use std::collections::HashSet;
 
 use super::lists::IncludeExclude;
@@ -11,11 +13,11 @@ use super::routable::is_routable;
 use super::spelling::spellings;
 use super::switches::Switched;
 use super::{Decided, Mark, OnHit, OnLists, Policy, SideFacts, Tlp, Warned};
-use crate::pure::convert::{
-    self, ClaimFacts, ClusterFacts, EventFacts, Reason, Sibling, Since, TagFacts,
-};
+use crate::pure::convert::{self, ClaimFacts, ClusterFacts, EventFacts, Reason, Sibling};
 use crate::pure::misp::{Audience, SHARING_GROUP};
 use crate::pure::stix::Observable;
+
+pub use tags::TagVerdict;
 
 /// MISP `distribution` of what is for the creator's own organisation only.
 const OWN: i64 = 0;
@@ -65,21 +67,31 @@ impl Judge {
         observable: &Observable,
         side_facts: &SideFacts,
     ) -> Result<(), Reason> {
+        self.admit_tagged(self.read_tags(event, claim), event, claim, observable, side_facts)
+    }
+
+    /// As [`Judge::admit`], of a claim whose tags and those of its event are read.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn admit_tagged(
+        &self,
+        tags: TagVerdict,
+        event: &EventFacts,
+        claim: &ClaimFacts,
+        observable: &Observable,
+        side_facts: &SideFacts,
+    ) -> Result<(), Reason> {
         let policy = &self.policy;
-        let tags = || event.tags.iter().chain(&claim.tags);
         require(!side_facts.suppressed, Reason::Suppressed)?;
-        let disputed = tags().any(|tag| self.false_positives.includes(&tag.name));
         let sighted = policy.withdraw_at > 0 && side_facts.false_positives >= policy.withdraw_at;
-        require(!(disputed || side_facts.disputed || sighted), Reason::FalsePositive)?;
+        let disputed = tags.is_false_positive || side_facts.disputed || sighted;
+        require(!disputed, Reason::FalsePositive)?;
         require(claim.to_ids || !policy.to_ids, Reason::ToIdsOff)?;
         self.switched.objection(claim, observable).map_or(Ok(()), Err)?;
-        require(self.level(tags()) <= policy.tlp_max, Reason::TlpTooStrict)?;
-        require(!tags().any(|tag| self.tags.excludes(&tag.name)), Reason::TagExcluded)?;
-        let mut standing = tags().filter(|tag| tag.since == Since::Published);
-        require(
-            self.tags.include.is_empty() || standing.any(|tag| self.tags.includes(&tag.name)),
-            Reason::TagMissing,
-        )?;
+        require(self.level(tags) <= policy.tlp_max, Reason::TlpTooStrict)?;
+        require(!tags.is_excluded, Reason::TagExcluded)?;
+        require(tags.is_included, Reason::TagMissing)?;
         require(self.admits_org(event), Reason::OrgExcluded)?;
         require(self.types.allow(&claim.kind), Reason::TypeExcluded)?;
         require(self.categories.allow(&claim.category), Reason::CategoryExcluded)?;
@@ -135,28 +147,9 @@ impl Judge {
         !self.shared_hosts.include.is_empty()
     }
 
-    /// The strictest level that tags say, in whatever state they are; else that of untagged.
-    fn level<'t>(&self, tags: impl Iterator<Item = &'t TagFacts>) -> Tlp {
-        self.strictest(tags).unwrap_or(self.policy.tlp_untagged.judged())
-    }
-
-    fn strictest<'t>(&self, tags: impl Iterator<Item = &'t TagFacts>) -> Option<Tlp> {
-        tags.filter_map(|tag| match self.marks.read(&tag.name)? {
-            Mark::Level(level) => Some(level),
-            Mark::HidesSource => None,
-        })
-        .max()
-    }
-
-    /// The level that an admitted claim is sent with; `None`: it is sent unmarked.
-    pub fn marking(&self, event: &EventFacts, claim: &ClaimFacts) -> Option<Tlp> {
-        self.strictest(event.tags.iter().chain(&claim.tags)).or(self.policy.tlp_untagged.marked())
-    }
-
-    /// Whether a tag, in whatever state, forbids naming the source of the claim.
-    pub fn hides_source(&self, event: &EventFacts, claim: &ClaimFacts) -> bool {
-        let mut tags = event.tags.iter().chain(&claim.tags);
-        tags.any(|tag| self.marks.read(&tag.name) == Some(Mark::HidesSource))
+    /// The level that an admitted claim with such tags is sent with; `None`: it is sent unmarked.
+    pub fn marking(&self, tags: TagVerdict) -> Option<Tlp> {
+        tags.strictest.or(self.policy.tlp_untagged.marked())
     }
 
     /// Whether a tag says a level.
@@ -204,11 +197,8 @@ impl Judge {
 
     /// Whether another attribute of an admitted claim's object may be told beside it: it stands under
     /// the same audiences as the claim, and has no tags of its own, so its event's speak for it.
-    pub fn tells(&self, event: &EventFacts, sibling: &Sibling) -> bool {
-        let policy = &self.policy;
-        let mut standing = event.tags.iter().filter(|tag| tag.since == Since::Published);
-        self.level(event.tags.iter()) <= policy.tlp_max
-            && (self.tags.include.is_empty() || standing.any(|tag| self.tags.includes(&tag.name)))
+    pub fn tells(&self, tags: TagVerdict, sibling: &Sibling) -> bool {
+        tags.event_lets_tell
             && self.types.allow(&sibling.kind)
             && self.categories.allow(&sibling.category)
             && !self.is_never_told(&sibling.value)
@@ -245,6 +235,9 @@ impl Judge {
     }
 
     fn admits_org(&self, event: &EventFacts) -> bool {
+        if self.orgs.is_empty() {
+            return true;
+        }
         let uuid = event.org_uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
         let excluded = self.orgs.excludes(&event.org_name) || self.orgs.excludes(&uuid);
         let included = self.orgs.include.is_empty()

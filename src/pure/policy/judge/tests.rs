@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::pure::convert::{ClusterKind, SharingGroupFacts};
+use crate::pure::convert::{ClusterKind, SharingGroupFacts, Since, TagFacts};
 use crate::pure::policy::{Switches, Untagged};
 
 fn open_policy() -> Policy {
@@ -414,7 +414,8 @@ fn what_stands_beside_an_attribute_is_judged_by_the_events_tags() {
         let mut policy = open_policy();
         change(&mut policy);
         let event = EventFacts { tags, ..EventFacts::default() };
-        Judge::new(&policy).tells(&event, &sibling)
+        let judge = Judge::new(&policy);
+        judge.tells(judge.read_tags(&event, &ClaimFacts::default()), &sibling)
     };
     let tagged = |name: &str| vec![tag(name, Since::Published)];
     assert!(tells(|_| {}, vec![]));
@@ -431,7 +432,9 @@ fn what_never_leaves_is_not_told_beside_another_attribute_however_it_is_spelled(
     let tells = |never: &str, value: &str| {
         let policy = Policy { never: vec![never.to_owned()], ..open_policy() };
         let sibling = Sibling { kind: "text".into(), value: value.into(), ..Sibling::default() };
-        Judge::new(&policy).tells(&EventFacts::default(), &sibling)
+        let judge = Judge::new(&policy);
+        let tags = judge.read_tags(&EventFacts::default(), &ClaimFacts::default());
+        judge.tells(tags, &sibling)
     };
     for (never, value) in [
         ("mail.corp.example", "mail[.]corp[.]example"),
@@ -501,12 +504,13 @@ fn a_tag_that_forbids_naming_the_source_is_no_level() {
     assert_eq!(verdict(&open_policy(), chatham(), vec![]), Ok(()));
     let red = vec![tag("tlp:red", Since::Published)];
     assert_eq!(verdict(&open_policy(), chatham(), red), Err(Reason::TlpTooStrict));
-    assert!(judge.hides_source(&event(chatham()), &claim(vec![])));
-    assert!(judge.hides_source(&event(vec![]), &claim(chatham())));
+    let read = |of_event, of_claim| judge.read_tags(&event(of_event), &claim(of_claim));
+    assert!(read(chatham(), vec![]).hides_source);
+    assert!(read(vec![], chatham()).hides_source);
     let detached = vec![tag("TLP:EX:CHR", Since::Detached)];
-    assert!(judge.hides_source(&event(detached), &claim(vec![])), "until it is published without");
-    assert!(!judge.hides_source(&event(vec![]), &claim(vec![])));
-    assert_eq!(judge.marking(&event(chatham()), &claim(vec![])), Some(Tlp::Clear));
+    assert!(read(detached, vec![]).hides_source, "until it is published without");
+    assert!(!read(vec![], vec![]).hides_source);
+    assert_eq!(judge.marking(read(chatham(), vec![])), Some(Tlp::Clear));
     assert!(judge.is_level("tlp:green") && !judge.is_level("tlp:ex:chr"));
     assert_eq!(judge.guess("TLP-RED"), Some(Mark::Level(Tlp::Red)));
     assert_eq!(judge.guess("tlp:red"), None, "it is spelled out");
@@ -518,9 +522,9 @@ fn what_is_unmarked_is_judged_as_clear_and_has_no_marking() {
     let judge = Judge::new(&policy);
     let (event, claim) = (EventFacts::default(), ClaimFacts::default());
     assert_eq!(verdict(&policy, vec![], vec![]), Ok(()));
-    assert_eq!(judge.marking(&event, &claim), None);
+    assert_eq!(judge.marking(judge.read_tags(&event, &claim)), None);
     let green = EventFacts { tags: vec![tag("tlp:green", Since::Published)], ..event };
-    assert_eq!(judge.marking(&green, &claim), Some(Tlp::Green));
+    assert_eq!(judge.marking(judge.read_tags(&green, &claim)), Some(Tlp::Green));
 }
 
 #[test]

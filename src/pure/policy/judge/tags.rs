@@ -1,0 +1,58 @@
+//! Reads what the tags of a claim and of its event say to policy. Many claims have the same tags, so that who
+//! judges many of them reads the tags once.
+
+use super::Judge;
+use crate::pure::convert::{ClaimFacts, EventFacts, Since, TagFacts};
+use crate::pure::policy::{Mark, Tlp};
+
+/// What the tags of a claim and of its event say to policy, in whatever state they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TagVerdict {
+    /// `None`: no tag is a level.
+    pub(super) strictest: Option<Tlp>,
+    /// A tag forbids naming the source of the claim.
+    pub hides_source: bool,
+    pub(super) is_false_positive: bool,
+    /// A tag is in `policy.tags_exclude`.
+    pub(super) is_excluded: bool,
+    /// A published tag is in `policy.tags_include`, or that list is empty.
+    pub(super) is_included: bool,
+    /// The event's own tags let it be told what stands beside the claim.
+    pub(super) event_lets_tell: bool,
+}
+
+impl Judge {
+    /// What the tags of a claim and of its event say.
+    pub fn read_tags(&self, event: &EventFacts, claim: &ClaimFacts) -> TagVerdict {
+        let mut verdict = TagVerdict {
+            strictest: None,
+            hides_source: false,
+            is_false_positive: false,
+            is_excluded: false,
+            is_included: self.tags.include.is_empty(),
+            event_lets_tell: false,
+        };
+        event.tags.iter().for_each(|tag| self.read_tag(&mut verdict, tag));
+        let is_lenient = self.level(verdict) <= self.policy.tlp_max;
+        verdict.event_lets_tell = is_lenient && verdict.is_included;
+        claim.tags.iter().for_each(|tag| self.read_tag(&mut verdict, tag));
+        verdict
+    }
+
+    fn read_tag(&self, verdict: &mut TagVerdict, tag: &TagFacts) {
+        match self.marks.read(&tag.name) {
+            Some(Mark::Level(level)) => verdict.strictest = verdict.strictest.max(Some(level)),
+            Some(Mark::HidesSource) => verdict.hides_source = true,
+            None => {}
+        }
+        verdict.is_false_positive |= self.false_positives.includes(&tag.name);
+        verdict.is_excluded |= self.tags.excludes(&tag.name);
+        let is_standing = tag.since == Since::Published;
+        verdict.is_included |= is_standing && self.tags.includes(&tag.name);
+    }
+
+    /// The strictest level that the tags say; else that of untagged.
+    pub(super) fn level(&self, tags: TagVerdict) -> Tlp {
+        tags.strictest.unwrap_or(self.policy.tlp_untagged.judged())
+    }
+}
