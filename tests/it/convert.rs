@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::mapping;
 use crate::recordings::{elements, files, http, publication, read, recording};
-use crate::support::program::program;
+use crate::support::program::{BINARY, bare, program};
 
 pub(crate) type Setting = (&'static str, &'static str);
 
@@ -411,6 +411,46 @@ fn an_event_without_attributes_gives_a_bundle_without_objects() {
     assert_eq!(converted.code, Some(0));
     let note = format!("note: event {EVENT} of the document has no attributes\n");
     assert_eq!(converted.skipped, note);
+}
+
+/// What `convert` tells on a terminal, without the colours and the carriage returns.
+fn told_on_a_terminal(document: &Path, arguments: &str) -> String {
+    let document = document.display();
+    let shell = format!("{BINARY} convert {document} --no-expiry {arguments} > /dev/null");
+    let mut command = bare("script");
+    command.args(["-qec", &shell, "/dev/null"]).stdin(Stdio::null());
+    command.env("MSR_MISP__PUBLIC_URL", "https://misp.example.org").envs([ANYWHERE]);
+    String::from_utf8(command.output().unwrap().stdout).unwrap().replace('\r', "")
+}
+
+#[test]
+fn on_a_terminal_a_table_counts_what_is_left_out_unless_each_is_asked_for() {
+    let silent = |number, kind| {
+        let mut silent = attribute(number, kind, "x.example", 1_700_000_000);
+        silent["to_ids"] = json!(false);
+        silent
+    };
+    let good = attribute(1, "domain", "evil.example", 1_700_000_000);
+    let attributes = [good, silent(2, "domain"), silent(3, "comment"), silent(4, "text")];
+    let answer = json!({"response": [event(&attributes), {"Event": [1]}]}).to_string();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(answer.as_bytes()).unwrap();
+
+    let table = told_on_a_terminal(file.path(), "");
+    let rows: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+    assert!(rows.contains(&vec!["2", "context"]), "{table}");
+    assert!(rows.contains(&vec!["1", "to_ids_off"]), "{table}");
+    assert!(
+        table.contains("\nevent 2 of the document: ") || table.starts_with("event 2 of"),
+        "{table}"
+    );
+    assert!(!table.contains("\"reason\":"), "{table}");
+
+    // The same lines as those that a file gets.
+    let piped = ageless(answer.as_bytes());
+    assert_eq!(piped.lines().len(), 4, "{}", piped.skipped);
+    assert_eq!(told_on_a_terminal(file.path(), "--skipped"), piped.skipped);
 }
 
 #[test]

@@ -3,17 +3,18 @@
 //! what is left out and why.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
+use std::iter;
 
 use uuid::Uuid;
 
 use super::skipped::SkippedLine;
 use crate::config::Rules;
-use crate::pure::convert::{self, Claim, EventFacts, Reason};
+use crate::pure::convert::{self, Claim, Claims, EventFacts, Reason};
 use crate::pure::explain;
 use crate::pure::misp::{Attribute, Event, Sighting};
 use crate::pure::policy::Judge;
-use crate::pure::stix::{ContextObject, KnownClaim, Memo, Merger, Needed, Observable, Verdict};
+use crate::pure::stix::{KnownClaim, Memo, Merger, Needed, Verdict};
 
 /// What is kept of a document until its last event is read. Any event may claim what another claimed before.
 #[derive(Debug)]
@@ -30,12 +31,18 @@ pub(super) struct Gathered<'d> {
     readings: Vec<ReadPart<'d>>,
 }
 
-/// The claims that make one indicator.
+/// The claims that make one indicator. Most are one.
 #[derive(Debug)]
 pub(super) struct GatheredObject {
-    pub observable: Observable,
     pub stix_id: Uuid,
-    claims: Vec<GatheredClaim>,
+    first: GatheredClaim,
+    others: Vec<GatheredClaim>,
+}
+
+impl GatheredObject {
+    fn claims(&self) -> impl Iterator<Item = &GatheredClaim> {
+        iter::once(&self.first).chain(&self.others)
+    }
 }
 
 #[derive(Debug)]
@@ -49,7 +56,7 @@ struct GatheredClaim {
 /// What a part of the document became, in the document's order.
 #[derive(Debug)]
 enum ReadPart<'d> {
-    LeftOut(SkippedLine<'d>),
+    LeftOut(Box<SkippedLine<'d>>),
     /// The claim at this index among the claims of this object.
     Claim {
         object: usize,
@@ -85,51 +92,58 @@ impl<'d> Gathered<'d> {
         for read in event.attributes() {
             let left_out = match read {
                 Ok((attribute, object)) => match convert::claims(&attribute, object) {
-                    Ok(claims) => {
-                        claims.into_iter().for_each(|claim| self.claim(claim, &attribute));
+                    Ok(Claims { first, second }) => {
+                        self.claim(first, &attribute);
+                        second.into_iter().for_each(|second| self.claim(*second, &attribute));
                         continue;
                     }
                     Err(why) => SkippedLine::attribute(event.uuid, attribute, why),
                 },
                 Err(malformed) => SkippedLine::malformed(event.uuid, malformed),
             };
-            self.readings.push(ReadPart::LeftOut(left_out));
+            self.readings.push(ReadPart::LeftOut(Box::new(left_out)));
         }
     }
 
     /// Notes that an event cannot be read.
     pub(super) fn no_event(&mut self, problem: String) {
-        self.readings.push(ReadPart::LeftOut(SkippedLine::no_event(problem)));
+        self.readings.push(ReadPart::LeftOut(Box::new(SkippedLine::no_event(problem))));
     }
 
     fn claim(&mut self, claim: Claim, attribute: &Attribute<'_>) {
         let key = self.merger.object_key(&claim.observable, claim.attribute);
         // Several attributes may claim one object. It is found by its key.
         let place = *self.places.entry(key).or_insert(self.objects.len());
-        if place == self.objects.len() {
-            let stix_id = self.merger.stix_id(&claim.observable, claim.attribute, claim.part);
-            let observable = claim.observable.clone();
-            self.objects.push(GatheredObject { observable, stix_id, claims: Vec::new() });
-        }
-        let Some(object) = self.objects.get_mut(place) else { return };
-        self.readings.push(ReadPart::Claim { object: place, claim: object.claims.len() });
+        let stix_id = self.merger.stix_id_of_key(key, claim.attribute, claim.part);
         let event = self.events.len().saturating_sub(1);
-        object.claims.push(GatheredClaim { event, claim, sightings: attribute.sightings() });
+        let claim = GatheredClaim { event, claim, sightings: attribute.sightings() };
+        let number = match self.objects.get_mut(place) {
+            Some(object) => {
+                object.others.push(claim);
+                object.others.len()
+            }
+            None => {
+                self.objects.push(GatheredObject { stix_id, first: claim, others: Vec::new() });
+                0
+            }
+        };
+        self.readings.push(ReadPart::Claim { object: place, claim: number });
     }
 
     /// Merges the claims of `object`. An indicator that is not valid after `valid_after` (Unix milliseconds)
     /// has expired.
     pub(super) fn verdict<'g>(
         &'g self,
+        memo: &mut Memo<'g>,
         object: &'g GatheredObject,
         valid_after: i64,
     ) -> Verdict<'g> {
-        let known = object.claims.iter().map(|GatheredClaim { event, claim, sightings }| {
+        let known = object.claims().map(|GatheredClaim { event, claim, sightings }| {
             KnownClaim::of_document(self.events.get(*event), claim, sightings, self.now)
         });
-        let (known, mut memo) = (known.collect(), Memo::default());
-        let GatheredObject { observable, stix_id, .. } = object;
-        let mut verdict = self.merger.merge_observable(&mut memo, *stix_id, observable, known);
+        let GatheredObject { stix_id, first, .. } = object;
+        let observable = &first.claim.observable;
+        let mut verdict = self.merger.merge_observable(memo, *stix_id, observable, known.collect());
         if verdict.indicator.take_if(|merged| merged.valid_until <= valid_after).is_some() {
             for reason in &mut verdict.reasons {
                 // A claim that was left out for another reason keeps that reason.
@@ -140,29 +154,28 @@ impl<'d> Gathered<'d> {
     }
 
     /// Returns the context objects that the indicator of `object` needs.
-    pub(super) fn needed(
+    pub(super) fn needed<'g>(
         &self,
         object: &GatheredObject,
-        verdict: &Verdict<'_>,
-    ) -> Vec<ContextObject> {
-        let needed = self.merger.needed(object.stix_id, &verdict.admitted);
-        needed.iter().filter_map(Needed::render).collect()
+        verdict: &Verdict<'g>,
+    ) -> Vec<Needed<'g>> {
+        self.merger.needed(object.stix_id, &verdict.admitted)
     }
 
-    /// Writes a line for each event, attribute and claim that is left out.
-    pub(super) fn write_left_out(
+    /// Gives `tell` a line for each event, attribute and claim that is left out.
+    pub(super) fn each_left_out(
         &self,
         left_out: &LeftOut,
-        skipped: &mut impl Write,
+        mut tell: impl FnMut(&SkippedLine<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         for reading in &self.readings {
             match reading {
-                ReadPart::LeftOut(line) => line.write(skipped)?,
+                ReadPart::LeftOut(line) => tell(line)?,
                 ReadPart::Claim { object, claim } => {
                     let reason = left_out.get(*object).and_then(|reasons| *reasons.get(*claim)?);
-                    let claimed = self.objects.get(*object).and_then(|one| one.claims.get(*claim));
-                    if let (Some(reason), Some(claimed)) = (reason, claimed) {
-                        self.write_claim(claimed, reason, skipped)?;
+                    let claimed = || self.objects.get(*object)?.claims().nth(*claim);
+                    if let Some((reason, claimed)) = reason.zip(claimed()) {
+                        self.claim_line(claimed, reason).iter().try_for_each(&mut tell)?;
                     }
                 }
             }
@@ -170,16 +183,15 @@ impl<'d> Gathered<'d> {
         Ok(())
     }
 
-    fn write_claim(
+    fn claim_line<'g>(
         &self,
-        GatheredClaim { event, claim, .. }: &GatheredClaim,
+        GatheredClaim { event, claim, .. }: &'g GatheredClaim,
         reason: Reason,
-        skipped: &mut impl Write,
-    ) -> io::Result<()> {
-        let Some(event) = self.events.get(*event) else { return Ok(()) };
+    ) -> Option<SkippedLine<'g>> {
+        let event = self.events.get(*event)?;
         let markings = (reason == Reason::TlpTooStrict)
             .then(|| explain::markings(&self.judge, event, &claim.facts).join("; "))
             .filter(|words| !words.is_empty());
-        SkippedLine::claim(event.uuid, claim, reason, markings).write(skipped)
+        Some(SkippedLine::claim(event.uuid, claim, reason, markings))
     }
 }

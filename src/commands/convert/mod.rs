@@ -7,13 +7,14 @@ mod input;
 mod skipped;
 mod stories;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::ensure;
 use clap::{Arg, Args};
 
 use self::gathered::Gathered;
+use self::skipped::Summary;
 use super::explain::TellingOptions;
 use crate::config::{PLACEHOLDER_URL, Rules};
 
@@ -32,9 +33,16 @@ pub struct ConvertOptions {
     #[arg(long)]
     pub explain: bool,
 
+    /// On a terminal, show each attribute that is left out instead of a table of the reasons
+    #[arg(long, conflicts_with = "explain")]
+    pub skipped: bool,
+
     #[command(flatten)]
     pub telling: TellingOptions,
 }
+
+/// Bytes of the bundle that are written at once.
+const OUTPUT_BUFFER: usize = 64 << 10;
 
 const LINKS_LEAD_NOWHERE: &str =
     "note: neither misp.public_url nor misp.url is set: links to MISP begin with the placeholder ";
@@ -47,8 +55,8 @@ fn only_with_explain(argument: Arg) -> Arg {
     }
 }
 
-/// Writes the bundle of the document that `options` names to standard output. Writes a line of JSON for each
-/// attribute or observable that is left out to standard error.
+/// Writes the bundle of the document that `options` names to standard output. Writes what is left out to
+/// standard error: a line of JSON for each attribute or observable, or a table of the reasons on a terminal.
 ///
 /// # Errors
 /// The document cannot be read or is not MISP's; the error says what was found instead. Also if some of its
@@ -56,13 +64,15 @@ fn only_with_explain(argument: Arg) -> Arg {
 pub fn convert(rules: &Rules, options: &ConvertOptions) -> anyhow::Result<()> {
     let bytes = input::read(&options.file)?;
     let now = chrono::Utc::now().timestamp_millis();
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
     let broken = if options.explain {
         stories::write(rules, &bytes, now, options.telling, &mut out)?
     } else {
         // Every indicator is valid after the least of all times.
         let sent_after = if options.no_expiry { i64::MIN } else { now };
-        write_bundle(Gathered::new(rules, now), rules, &bytes, sent_after, &mut out)?
+        let gathered = Gathered::new(rules, now);
+        let is_summary = io::stderr().is_terminal() && !options.skipped;
+        write_bundle(gathered, rules, &bytes, sent_after, is_summary, &mut out)?
     };
     ensure!(broken == 0, "events of the document that cannot be read: {broken} (see above)");
     Ok(())
@@ -74,6 +84,7 @@ fn write_bundle<'d>(
     rules: &Rules,
     bytes: &'d [u8],
     sent_after: i64,
+    is_summary: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<u64> {
     let mut skipped = BufWriter::new(io::stderr().lock());
@@ -84,11 +95,19 @@ fn write_bundle<'d>(
         }
         Ok(())
     })?;
-    let has_objects = bundle::write(&gathered, sent_after, out, &mut skipped)?;
-    if rules.has_placeholder_url && has_objects {
+    let written = bundle::write(&gathered, sent_after, out)?;
+    // The table stands below the bundle.
+    out.flush()?;
+    if is_summary {
+        let mut summary = Summary::default();
+        gathered.each_left_out(&written.left_out, |line| summary.add(line, &mut skipped))?;
+        write!(skipped, "{summary}")?;
+    } else {
+        gathered.each_left_out(&written.left_out, |line| line.write(&mut skipped))?;
+    }
+    if rules.has_placeholder_url && written.has_objects {
         writeln!(skipped, "{LINKS_LEAD_NOWHERE}{PLACEHOLDER_URL}")?;
     }
-    out.flush()?;
     skipped.flush()?;
     Ok(broken)
 }

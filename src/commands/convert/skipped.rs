@@ -1,13 +1,16 @@
-//! Writes one line of JSON for each attribute that makes no claim, and for each claim that makes no
-//! indicator, with the reason.
+//! Writes what is left out: one line of JSON for each attribute that makes no claim, and for each claim that
+//! makes no indicator, with the reason; or a table of the reasons.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::fmt;
 use std::io::{self, Write};
 
+use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::pure::convert::{Claim, Reason};
+use crate::pure::convert::{Claim, Reason, Skipped};
 use crate::pure::misp::{Attribute, Malformed};
 use crate::pure::safe;
 
@@ -77,6 +80,48 @@ impl<'d> SkippedLine<'d> {
 
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{}", safe::json(&serde_json::to_string(self)?))
+    }
+
+    /// Whether it is that of a whole event, which has no name.
+    fn is_event(&self) -> bool {
+        self.event.is_none() && self.attribute.is_none() && self.kind.is_none()
+    }
+}
+
+/// What is left out, counted by reason.
+#[derive(Debug, Default)]
+pub(super) struct Summary(Skipped);
+
+impl Summary {
+    /// Counts what a line tells. Why an event cannot be read is told in `out`: no count says it.
+    pub(super) fn add(&mut self, line: &SkippedLine<'_>, out: &mut impl Write) -> io::Result<()> {
+        match &line.problem {
+            Some(problem) if line.is_event() => writeln!(out, "{}", safe::line(problem)),
+            _ => {
+                self.0.add(line.reason);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.total() == 0 {
+            return Ok(());
+        }
+        let mut reasons: Vec<(Reason, u64)> = self.0.iter().collect();
+        reasons.sort_by_key(|(_, count)| Reverse(*count));
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_header(["left out", "reason", ""]);
+        for (reason, count) in reasons {
+            table.add_row([&count.to_string(), reason.word(), reason.sentence()]);
+        }
+        if let Some(counts) = table.column_mut(0) {
+            counts.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(out, "{}", table.trim_fmt())?;
+        writeln!(out, "--skipped shows each of them")
     }
 }
 
