@@ -1,30 +1,8 @@
 //! Stops the program at the first SIGTERM or SIGINT in good order, and at the second at once.
 
 use anyhow::Context;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-
-/// SIGTERM and SIGINT, from the moment at which this is made.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
 
 /// Returns a future that completes at the first SIGTERM or SIGINT from now on.
 ///
@@ -32,8 +10,14 @@ impl Signals {
 /// The process cannot listen for signals.
 pub fn stop_asked() -> anyhow::Result<impl Future<Output = ()> + Send> {
     // The handlers are installed here and not in the future: a signal before its first poll counts as well.
-    let mut signals = Signals::listen()?;
-    Ok(async move { signals.next().await })
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Cancels `stop` at the first SIGTERM or SIGINT and ends the process at the second.
@@ -41,10 +25,14 @@ pub fn stop_asked() -> anyhow::Result<impl Future<Output = ()> + Send> {
 /// # Errors
 /// The process cannot listen for signals.
 pub fn cancel(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut signals = Signals::listen()?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     Ok(async move {
         loop {
-            signals.next().await;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
             if stop.is_cancelled() {
                 tracing::warn!("second signal: ending at once; what was committed is safe");
                 end_now();

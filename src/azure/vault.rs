@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
-use azure_core::http::Url;
+use azure_core::http::{StatusCode, Url};
 use azure_security_keyvault_secrets::models::SecretClientGetSecretOptions;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use serde_json::Value;
@@ -110,8 +110,8 @@ impl KeyVaults {
                 answer.into_model().map_err(|_| (false, "the answer holds no secret".to_owned()))?
             }
             Err(error) => {
-                let status = error.http_status().map(u16::from);
-                return Err((status == Some(401), explain(&error)));
+                let is_refused = error.http_status() == Some(StatusCode::Unauthorized);
+                return Err((is_refused, explain(&error)));
             }
         };
         match secret.value {

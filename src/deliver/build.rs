@@ -59,14 +59,13 @@ pub fn senders(
 
 /// Returns the pacer of an application or identity. Sentinel counts the quota for it, however many credentials
 /// it has. A dry run has no quota.
-fn pacer(config: &Config, sign_in: Option<&SignIn>, senders: &[(Option<SignIn>, Sender)]) -> Pacer {
+fn pacer(config: &Config, sign_in: Option<&SignIn>, known: &[(Option<SignIn>, Sender)]) -> Pacer {
     let paced =
         |requests| Pacer::with_quota(requests, config.delivery.quota_window, Instant::now());
     let Some(sign_in) = sign_in else { return paced(0) };
     let is_same = |other: &SignIn| other.is_same_principal(sign_in);
     // Two senders with a pacer each would use one quota twice.
-    let mut others = senders.iter();
-    if let Some((_, other)) = others.find(|(known, _)| known.as_ref().is_some_and(is_same)) {
+    if let Some((_, other)) = known.iter().find(|(one, _)| one.as_ref().is_some_and(is_same)) {
         return other.pacer.clone();
     }
     let live = config.targets.iter().filter(|one| one.enabled && one.mode == Mode::Live);

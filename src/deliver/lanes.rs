@@ -97,12 +97,8 @@ const ENVELOPE: usize = 140;
 
 impl Lanes {
     pub(super) fn new(target: &str, view: &str) -> Self {
-        Self {
-            target: target.to_owned(),
-            view: view.to_owned(),
-            lanes: Default::default(),
-            last: [0; 3],
-        }
+        let (target, view) = (target.to_owned(), view.to_owned());
+        Self { target, view, lanes: Default::default(), last: [0; 3] }
     }
 
     /// Reads the changes that were opened since, as far as memory has room for them.
@@ -218,19 +214,14 @@ impl Lanes {
 
     /// Notes that of a picked batch these objects were sent. Others may have been altered since they were picked,
     /// and belong to a newer change now.
-    pub(super) fn sent(
-        &mut self,
-        picked: &[Picked],
-        sending: &[Sending],
-        progress: Vec<ChangeStep>,
-    ) {
+    pub(super) fn sent(&mut self, picked: &[Picked], sent: &[Sending], steps: Vec<ChangeStep>) {
         for one in picked {
             if let Some(turn) = self.turn(one.lane, one.change) {
                 turn.in_flight += 1;
-                turn.was_sent |= sending.iter().any(|it| it.object == one.pending.object);
+                turn.was_sent |= sent.iter().any(|it| it.object == one.pending.object);
             }
         }
-        self.advance(progress);
+        self.advance(steps);
     }
 
     /// Notes how far changes have come that had nothing to send.
@@ -288,11 +279,11 @@ impl Lanes {
             let is_unfinished =
                 |turn: &&mut Turn| turn.is_over() && turn.open.change == 0 && turn.pass.pending;
             turns.iter_mut().filter(is_unfinished).for_each(Turn::start_again);
-            let over: Vec<_> = turns.iter().filter(|turn| turn.is_over()).collect();
-            if over.is_empty() {
+            let over = turns.iter().filter(|turn| turn.is_over());
+            let asked: Vec<&OpenChange> = over.map(|turn| &turn.open).collect();
+            if asked.is_empty() {
                 continue;
             }
-            let asked: Vec<&OpenChange> = over.iter().map(|turn| &turn.open).collect();
             let gone = ledger.close_changes(&self.view, &self.target, &asked, now).await?;
             let (over, kept): (VecDeque<_>, VecDeque<_>) =
                 std::mem::take(turns).into_iter().partition(Turn::is_over);

@@ -274,23 +274,15 @@ impl Sender {
                 date: None,
             });
             let took = started.elapsed();
-            FinishedRequest {
-                target: index,
-                picked,
-                sending,
-                took,
-                response,
-                token_number,
-                is_part,
-            }
+            FinishedRequest { index, picked, sending, took, response, token_number, is_part }
         }));
         Ok(())
     }
 
     /// Settles a request in the ledger and decides how its target goes on.
     async fn settle(&mut self, finished: FinishedRequest) -> SqlResult<()> {
-        let is_429_for_all = self.is_429_for_all(finished.target);
-        let Some(target) = self.targets.get_mut(finished.target) else { return Ok(()) };
+        let is_429_for_all = self.is_429_for_all(finished.index);
+        let Some(target) = self.targets.get_mut(finished.index) else { return Ok(()) };
         let settling = Settling {
             ledger: &self.ledger,
             delivery: &self.delivery,

@@ -50,7 +50,7 @@ pub(super) struct PickedBatch {
 #[derive(Debug)]
 pub(super) struct FinishedRequest {
     /// The position of the target among those of the sender.
-    pub target: usize,
+    pub index: usize,
     pub picked: Vec<Picked>,
     pub sending: Vec<Sending>,
     pub took: Duration,

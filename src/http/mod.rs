@@ -104,8 +104,7 @@ impl ClientOptions<'_> {
     fn proxy(&self, address: &str) -> Result<Proxy, HttpError> {
         // The address may hold a password, so errors do not repeat it.
         let wrong = |why| HttpError::Proxy { section: self.section, why };
-        let known = ["http://", "https://"].iter().any(|scheme| address.starts_with(scheme));
-        if !known {
+        if !["http://", "https://"].iter().any(|scheme| address.starts_with(scheme)) {
             return Err(wrong("unknown kind of proxy"));
         }
         let proxy = Proxy::all(address).map_err(|_| wrong("not an address"))?;

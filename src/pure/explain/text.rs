@@ -202,9 +202,8 @@ fn shown(value: &str) -> String {
 
 /// Prints Unix milliseconds as `2026-10-01 10:34:56 UTC`.
 pub fn time(milliseconds: i64) -> String {
-    let time = DateTime::from_timestamp_millis(milliseconds);
-    time.map_or_else(
-        || format!("{milliseconds} ms"),
-        |time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
-    )
+    match DateTime::from_timestamp_millis(milliseconds) {
+        Some(time) => time.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        None => format!("{milliseconds} ms"),
+    }
 }

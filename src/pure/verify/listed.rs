@@ -37,10 +37,9 @@ pub(super) fn list(line: &mut impl FnMut(String), title: &str, listed: &CountedE
     }
     line(format!("  {title}"));
     for Example { id, what, properties } in &listed.examples {
-        let properties = if properties.is_empty() {
-            String::new()
-        } else {
-            format!("  ({})", properties.join(", "))
+        let properties = match properties.as_slice() {
+            [] => String::new(),
+            names => format!("  ({})", names.join(", ")),
         };
         line(format!("    {id}  {what}{properties}"));
     }
