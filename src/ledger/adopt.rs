@@ -13,7 +13,7 @@ use super::generations::Generations;
 use super::guard;
 use super::merge::merge;
 use super::refresh::refresh;
-use super::sql::{Result as SqlResult, SqlError, Transaction, decode};
+use super::sql::{Result as SqlResult, SqlError, Transaction};
 use super::tables::claims::{self, STEP, STEP_ROWS, WalkedClaim};
 use super::tables::inferred::Going;
 use super::tables::keys::ClaimCursor;
@@ -22,7 +22,6 @@ use super::warninglists::file::{self, IN_FORCE, WAITING};
 use super::warninglists::{InForce, mark};
 use super::{Lane, Ledger, View, Views};
 use crate::config::Guard;
-use crate::pure::convert::ClaimFacts;
 use crate::pure::policy::OnLists;
 use crate::pure::warninglist::Lists;
 
@@ -65,7 +64,7 @@ impl Replacement<'_> {
     /// Whether the lists say something else of a claim than those before.
     fn differs(&self, claim: &WalkedClaim) -> bool {
         // Unreadable facts are not admitted, whatever the lists say.
-        let Ok(facts) = decode::<ClaimFacts>(&claim.facts) else { return false };
+        let Ok(facts) = claim.facts.read() else { return false };
         let of = |lists: &Lists| OnLists::of(lists, &facts, &claim.observable);
         of(self.before) != of(self.after)
     }
@@ -204,7 +203,7 @@ impl Ledger {
         let (mut altered, mut withdrawn) = (0, 0);
         for objects in objects.chunks(STEP) {
             let (views, objects, now) = (views.clone(), objects.to_vec(), Self::now());
-            let done = self.write(move |unit| {
+            let done = self.write_step(move |unit| {
                 let mut change = Change::new(&views, None, now).in_lane(Lane::Backlog);
                 refresh(unit, &objects, &mut change)?;
                 unit.wake(&change);

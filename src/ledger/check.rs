@@ -68,7 +68,7 @@ impl Ledger {
     /// A step of it in one of the views; whether there may be more.
     async fn withdraw_unclaimed(&self, views: &Views, view: &str, now: i64) -> Result<bool> {
         let (views, view) = (views.clone(), view.to_owned());
-        self.write(move |unit| {
+        self.write_step(move |unit| {
             let unclaimed = wanted::unclaimed(unit, &view, STEP_ROWS)?;
             let mut change = Change::new(&views, None, now);
             refresh(unit, &unclaimed, &mut change)?;

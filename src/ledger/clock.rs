@@ -142,7 +142,7 @@ impl Ledger {
                 return Ok(());
             }
             let views = views.clone();
-            self.write(move |unit| {
+            self.write_step(move |unit| {
                 mistimed.hear(unit, &objects, now)?;
                 let mut change = Change::new(&views, None, now).in_lane(Lane::Backlog);
                 refresh(unit, &objects, &mut change)?;

@@ -54,7 +54,7 @@ impl Ledger {
         let mut deleted = 0;
         loop {
             let name = name.to_owned();
-            match self.write(move |unit| delete(unit, &name, STEP_ROWS)).await? {
+            match self.write_step(move |unit| delete(unit, &name, STEP_ROWS)).await? {
                 0 => return Ok(deleted),
                 rows => deleted += rows as u64,
             }

@@ -34,7 +34,7 @@ impl FullClaim {
     }
 
     pub(super) fn stored(stored: StoredClaim, lists: &InForce) -> Self {
-        let facts = serde_json::from_str(&stored.facts).ok();
+        let facts = stored.facts.read().ok();
         Self::new(stored.row, facts, lists)
     }
 

@@ -157,7 +157,7 @@ impl Ledger {
         let mut released = 0;
         loop {
             let views = views.clone();
-            let ended = self.write(move |unit| end_some(unit, &views, event, now)).await?;
+            let ended = self.write_step(move |unit| end_some(unit, &views, event, now)).await?;
             if ended == 0 {
                 return Ok(released);
             }

@@ -183,6 +183,14 @@ impl Ledger {
         self.threads.owner.run(work).await
     }
 
+    /// The same for one of the steps of something large, thousands of rows: it has a transaction of its own.
+    async fn write_step<T: Send + 'static>(
+        &self,
+        step: impl Fn(&Unit<'_>) -> SqlResult<T> + Send + 'static,
+    ) -> SqlResult<T> {
+        self.threads.owner.run_alone(step).await
+    }
+
     /// Runs on the writing connection what no transaction may hold.
     async fn maintain<T: Send + 'static>(
         &self,

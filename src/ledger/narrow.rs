@@ -5,7 +5,7 @@
 use uuid::Uuid;
 
 use super::change::Change;
-use super::sql::{Result, SqlError, Transaction, decode};
+use super::sql::{Result, SqlError, Transaction};
 use super::tables::claims::{self, ClaimGroup};
 use super::tables::events;
 use super::tables::keys::EventKey;
@@ -81,7 +81,7 @@ fn apply_to_claims(
 ) -> Result<Narrowed> {
     let (mut differs, mut objects) = (false, Vec::new());
     for claim in claims::of_group(tx, event, group)? {
-        let mut facts: ClaimFacts = decode(&claim.facts)?;
+        let mut facts = claim.facts.read()?;
         let Some(before) = audience(&facts, group) else { continue };
         differs |= before != shown.audience;
         // The facts hold no time of the MISP object, so no edit of one is known to be older.

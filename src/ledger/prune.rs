@@ -43,7 +43,7 @@ impl Ledger {
         ];
         let mut forgotten = 0;
         for step in steps {
-            forgotten += self.write(move |unit| step(unit, before)).await?;
+            forgotten += self.write_step(move |unit| step(unit, before)).await?;
         }
         self.write(move |unit| inferred::forget_older(unit, inferred)).await?;
         Ok(forgotten as u64)
@@ -66,7 +66,7 @@ impl Ledger {
             delivered::delete_objects(unit, &view, &forgotten)?;
             Ok(forgotten.len() as u64)
         };
-        let objects = self.write(forget).await?;
+        let objects = self.write_step(forget).await?;
         let is_end = i64::try_from(slice.len()).is_ok_and(|rows| rows < STEP);
         Ok(ForgottenWithdrawn { next: if is_end { Uuid::nil() } else { last }, objects })
     }

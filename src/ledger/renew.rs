@@ -4,11 +4,10 @@
 use super::change::Change;
 use super::owner::Unit;
 use super::refresh::refresh;
-use super::sql::{Result, decode};
+use super::sql::Result;
 use super::tables::claims::{self, WalkedClaim};
 use super::tables::keys::ClaimCursor;
 use super::{Lane, Ledger, Views};
-use crate::pure::convert::ClaimFacts;
 use crate::pure::stix::ClaimTimes;
 
 /// Claims looked at in a step.
@@ -43,7 +42,7 @@ impl Ledger {
         let next = claims.last().map(|claim| claim.cursor.clone()).filter(|_| !is_end);
         let mut due = Vec::new();
         for claim in claims {
-            let facts: ClaimFacts = decode(&claim.facts)?;
+            let facts = claim.facts.read()?;
             let times = ClaimTimes::of(&facts, claim.sight, claim.expires_at);
             let from = views.expiry().renewed(&times, &claim.observable, now);
             if from != claim.sight.claimed_at {
@@ -53,7 +52,7 @@ impl Ledger {
         let renewed = Renewed { next, claims: due.len() as u64 };
         if !due.is_empty() {
             let views = views.clone();
-            self.write(move |unit| write(unit, &views, &due, now)).await?;
+            self.write_step(move |unit| write(unit, &views, &due, now)).await?;
         }
         Ok(renewed)
     }

@@ -59,19 +59,20 @@ CREATE TABLE claims (
     timestamp    BIGINT NOT NULL,
     claimed_at   BIGINT NOT NULL,
     digest       BIGINT NOT NULL,
-    facts        TEXT NOT NULL,
+    -- JSON, packed.
+    facts        BLOB NOT NULL,
     -- When the claim was first heard with its present timestamp, Unix milliseconds: what it says of a later
     -- time counts as this. What is known already was heard by now.
     heard_at BIGINT NOT NULL DEFAULT 0,
-    PRIMARY KEY (source, event, attribute, part)
+    -- Withdrawals find their claims by the attribute alone: MISP's numbers of events are not for ever.
+    PRIMARY KEY (source, attribute, event, part)
 );
 CREATE INDEX claims_by_object ON claims (object);
--- Tag frames name the attribute by its number, object frames by the MISP object.
-CREATE INDEX claims_by_attribute_id ON claims (source, event, attribute_id);
+-- The claims of an event. Tag frames name the attribute by its number.
+CREATE INDEX claims_by_event ON claims (source, event, attribute_id);
 CREATE INDEX claims_by_value ON claims (lower(value));
 CREATE INDEX claims_of_the_future ON claims (object) WHERE timestamp > heard_at / 1000;
--- Withdrawals find their claims by uuids alone: MISP's numbers of events are not for ever.
-CREATE INDEX claims_by_attribute ON claims (source, attribute, event);
+-- Object frames name the MISP object.
 CREATE INDEX claims_by_misp_object ON claims (source, misp_object) WHERE misp_object IS NOT NULL;
 
 -- What each view wants to exist: the merged claims.
@@ -86,7 +87,8 @@ CREATE TABLE wanted (
     observable  BLOB NOT NULL,
     kind        TEXT NOT NULL,
     stix_id     BLOB NOT NULL,
-    body        TEXT NOT NULL,
+    -- Packed.
+    body        BLOB NOT NULL,
     valid_from  BIGINT NOT NULL,
     valid_until BIGINT NOT NULL,
     -- Fingerprint; 0: withdrawn.

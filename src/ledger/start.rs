@@ -89,7 +89,7 @@ impl Ledger {
             after = *last;
             done += objects.len();
             let views = views.clone();
-            self.write(move |unit| {
+            self.write_step(move |unit| {
                 let mut change = Change::new(&views, None, now).in_lane(Lane::Backlog);
                 refresh(unit, &objects, &mut change)?;
                 unit.wake(&change);

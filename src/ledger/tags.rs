@@ -4,13 +4,13 @@ use uuid::Uuid;
 
 use super::change::Change;
 use super::refresh::refresh;
-use super::sql::{Result, SqlError, Transaction, decode};
+use super::sql::{Result, SqlError, Transaction};
 use super::tables::claims::{self, STEP};
 use super::tables::events;
-use super::tables::keys::{ClaimPlace, EventKey};
+use super::tables::keys::{EventCursor, EventKey};
 use super::tables::tag_changes::CLOCKS;
 use crate::notice::TagChange;
-use crate::pure::convert::{ClaimFacts, Since, TagFacts};
+use crate::pure::convert::{Since, TagFacts};
 
 /// What is to be merged anew after a tag changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ fn apply_to_attribute(
 ) -> Result<Affected> {
     let mut objects = Vec::new();
     for claim in claims::of_attribute_id(tx, event, attribute_id)? {
-        let mut facts: ClaimFacts = decode(&claim.facts)?;
+        let mut facts = claim.facts.read()?;
         if change_tags(&mut facts.tags, tag, heard) {
             claims::alter(tx, event.claim(claim.place), &facts)?;
             objects.push(claim.object);
@@ -149,15 +149,15 @@ pub(super) fn mark_changed(before: &[TagFacts], heard: i64, tags: &mut Vec<TagFa
 pub(super) fn refresh_event(
     tx: &Transaction<'_>,
     event: EventKey<'_>,
-    after: Option<ClaimPlace>,
+    after: Option<EventCursor>,
     change: &mut Change<'_>,
-) -> Result<Option<ClaimPlace>> {
-    let claims = claims::after(tx, event, after.unwrap_or(ClaimPlace::BEGINNING))?;
+) -> Result<Option<EventCursor>> {
+    let claims = claims::after(tx, event, after.unwrap_or(EventCursor::BEGINNING))?;
     let mut objects: Vec<Uuid> = claims.iter().map(|claim| claim.object).collect();
     objects.sort_unstable();
     objects.dedup();
     refresh(tx, &objects, change)?;
-    let last = claims.last().map(|claim| claim.place);
+    let last = claims.last().map(|claim| claim.at);
     Ok(last.filter(|_| claims.len() == STEP))
 }
 

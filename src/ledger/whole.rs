@@ -12,7 +12,7 @@ use super::refresh::refresh;
 use super::sql::{Result, Transaction};
 use super::tables::announced;
 use super::tables::events::{self, DeletedAt, Whole};
-use super::tables::keys::{ClaimPlace, EventKey};
+use super::tables::keys::{EventCursor, EventKey};
 use super::tags::{Affected, refresh_event};
 use super::withdraw::end_claims;
 use super::writing::Context;
@@ -69,12 +69,12 @@ pub(super) fn merge_affected(
 fn step(
     tx: &Transaction<'_>,
     event: EventKey<'_>,
-    after: Option<ClaimPlace>,
+    after: Option<EventCursor>,
     change: &mut Change<'_>,
-) -> Result<Option<ClaimPlace>> {
+) -> Result<Option<EventCursor>> {
     let next = match events::unfinished(tx, event)? {
         // The claims of this step are gone, so the next one begins at the beginning again.
-        Some(Whole::End) if end_claims(tx, event, change)? => Some(ClaimPlace::BEGINNING),
+        Some(Whole::End) if end_claims(tx, event, change)? => Some(EventCursor::BEGINNING),
         Some(Whole::Refresh) => refresh_event(tx, event, after, change)?,
         Some(Whole::End) => None,
         None => return Ok(None),
@@ -96,7 +96,7 @@ pub(super) async fn go_through(context: &Arc<Context>, event: Uuid) -> Result<()
             unit.wake(&change);
             Ok(next)
         };
-        after = context.ledger.write(step).await?;
+        after = context.ledger.write_step(step).await?;
         if after.is_none() {
             return Ok(());
         }

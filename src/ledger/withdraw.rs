@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::change::Change;
 use super::refresh::refresh;
 use super::sql::{Result, Transaction};
-use super::tables::claims::{self, ClaimGroup, EventClaim, PlacedObject, STEP};
-use super::tables::keys::{ClaimKey, ClaimPlace, EventKey};
+use super::tables::claims::{self, ClaimGroup, EventClaim, STEP};
+use super::tables::keys::{ClaimKey, ClaimPlace, EventCursor, EventKey};
 use super::tables::reads::{self, Asking};
 use super::tables::tombstones::{self, Tombstone};
 use super::tables::{events, held};
@@ -106,7 +106,7 @@ fn goes_on_disputing(
     claim: &EventClaim,
     change: &Change<'_>,
 ) -> Result<bool> {
-    let Ok(facts) = serde_json::from_str::<ClaimFacts>(&claim.facts) else { return Ok(false) };
+    let Ok(facts) = claim.facts.read() else { return Ok(false) };
     if !change.views.iter().any(|view| view.judge.disputes(&facts)) {
         return Ok(false);
     }
@@ -120,11 +120,11 @@ pub(super) fn end_claims(
     event: EventKey<'_>,
     change: &mut Change<'_>,
 ) -> Result<bool> {
-    let going = claims::after(tx, event, ClaimPlace::BEGINNING)?;
-    let places: Vec<ClaimPlace> = going.iter().map(|claim| claim.place).collect();
+    let going = claims::after(tx, event, EventCursor::BEGINNING)?;
+    let places: Vec<ClaimPlace> = going.iter().map(|claim| claim.at.place).collect();
     claims::delete(tx, event, &places)?;
     held::forget_gone(tx, event)?;
-    refresh_objects(tx, going.iter().map(|PlacedObject { object, .. }| *object), change)?;
+    refresh_objects(tx, going.iter().map(|claim| claim.object), change)?;
     Ok(going.len() >= STEP)
 }
 

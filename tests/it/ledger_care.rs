@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::support::database;
+use super::support::event::{publication, then};
 use super::support::ledger::{Relay, TARGET};
 use super::support::publisher::recorded_frames;
 use super::support::relay::ageless;
@@ -46,6 +47,31 @@ async fn filled() -> Relay {
 
 fn connect(relay: &Relay) -> rusqlite::Connection {
     database::open(&relay.config.ledger.data_dir)
+}
+
+/// Without a bound it grows unnoticed. It was 2,076 bytes before texts were packed.
+#[tokio::test]
+async fn a_claim_and_what_follows_from_it_take_a_kilobyte() {
+    const CLAIMS: usize = 2_000;
+    let relay = Relay::start().await;
+    let database = connect(&relay);
+    let bytes = || {
+        let pages: i64 = database::value(&database, "PRAGMA page_count");
+        pages * database::value::<i64>(&database, "PRAGMA page_size")
+    };
+    let before = bytes();
+    let names: Vec<String> = (0..CLAIMS).map(|number| format!("host{number}.example")).collect();
+    let attributes: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(number, name)| (number + 1, name.as_str(), &[][..]))
+        .collect();
+    relay.hear(&publication(then(), &attributes)).await;
+    let mut sentinel = Sentinel::default();
+    sentinel.accept_all(&relay).await;
+    assert_eq!(sentinel.live().len(), CLAIMS);
+    let each = (bytes() - before) / i64::try_from(CLAIMS).unwrap();
+    assert!(each <= 1_100, "{each} bytes a claim");
 }
 
 async fn check(relay: &Relay) -> Vec<Finding> {

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use super::super::begin::{self, Begun};
 use super::super::beside::{self, DecayTold, Sighted};
 use super::super::sql::{ParameterType, Statement, values};
+use super::super::tables::keys::EventCursor;
+use super::super::tables::packed::UnpackedBody;
 use super::super::withdraw::{self, Ending};
 use super::super::{Ledger, Member, Views, tags};
-use super::ending::objects_of;
 use super::*;
 use crate::config::LedgerConfig;
 use crate::ledger::refresh::refresh;
@@ -44,7 +45,7 @@ static WANTED: Statement = Statement::new(
     &[],
 );
 
-type Wanted = (String, Uuid, Uuid, Uuid, i64, String);
+type Wanted = (String, Uuid, Uuid, Uuid, i64, UnpackedBody);
 
 /// An attribute of a snapshot.
 #[derive(Debug, Clone)]
@@ -387,8 +388,9 @@ impl SmallWorld {
                 tags::Affected::Nothing => Ok(()),
                 tags::Affected::Objects(objects) => refresh(unit, &objects, change),
                 tags::Affected::Event => {
-                    let all = claims::after(unit, key, ClaimPlace::BEGINNING)?;
-                    refresh(unit, &objects_of(&all), change)
+                    let all = claims::after(unit, key, EventCursor::BEGINNING)?;
+                    let objects: Vec<Uuid> = all.iter().map(|claim| claim.object).collect();
+                    refresh(unit, &objects, change)
                 }
             }
         })
@@ -449,9 +451,9 @@ async fn what_changes_between_two_chunks_counts() {
 async fn live(world: &SmallWorld, value: &str) -> Vec<String> {
     let wanted: Vec<Wanted> = world.work(|unit, _| unit.rows(&WANTED, &[])).await;
     let live = wanted.into_iter().filter(|(view, _, _, _, version, body)| {
-        view.starts_with("default") && *version != 0 && body.contains(value)
+        view.starts_with("default") && *version != 0 && body.0.contains(value)
     });
-    live.map(|(.., body)| body).collect()
+    live.map(|(.., UnpackedBody(body))| body).collect()
 }
 
 fn claim_of(attribute: u128, part: u8, observable: Observable) -> Claim {

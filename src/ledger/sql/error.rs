@@ -13,6 +13,8 @@ pub enum SqlError {
     /// A JSON column holds something else, or something cannot be written as JSON.
     #[error("JSON of the ledger: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("a packed text of the ledger is damaged")]
+    Packed,
     /// A statement that always has a row had none.
     #[error("the ledger lacks a row that is always there")]
     NoRow,

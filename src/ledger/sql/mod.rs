@@ -13,7 +13,7 @@ mod value;
 
 pub use error::SqlError;
 pub(super) use json::{decode, encode};
-pub(super) use row::{Columns, FromColumn, FromRow, JsonColumn, row};
+pub(super) use row::{Columns, FromColumn, FromRow, row};
 pub(super) use rusqlite::types::ValueRef;
 pub(super) use sqlite::{Connection, Interrupt, Options, Transaction};
 pub(super) use statement::{Statement, statements};

@@ -110,16 +110,6 @@ impl<T: FromColumn> FromColumn for Option<T> {
     }
 }
 
-/// A text column that holds JSON.
-#[derive(Debug)]
-pub(in crate::ledger) struct JsonColumn<T>(pub T);
-
-impl<T: serde::de::DeserializeOwned> FromColumn for JsonColumn<T> {
-    fn from_column(value: ValueRef<'_>) -> Option<Self> {
-        serde_json::from_str(value.as_str().ok()?).ok().map(Self)
-    }
-}
-
 /// What a row holds.
 pub(in crate::ledger) trait FromRow: Sized {
     /// # Errors
@@ -156,12 +146,13 @@ tuples! {
     A B C D E F;
 }
 
-/// Declares a struct whose fields are the columns of a row, in their order.
+/// Declares a struct whose fields are the columns of a row, in their order. `field: Type as Column`: the column
+/// is read as `Column` and turned into `Type`.
 macro_rules! row {
     (
         $(#[$meta:meta])*
         $visible:vis struct $name:ident {
-            $($(#[$field_meta:meta])* $field_visible:vis $field:ident: $type:ty,)+
+            $($(#[$field_meta:meta])* $field_visible:vis $field:ident: $type:ty $(as $column:ty)?,)+
         }
     ) => {
         $(#[$meta])*
@@ -173,9 +164,11 @@ macro_rules! row {
             fn from_row(
                 columns: &mut $crate::ledger::sql::Columns<'_>,
             ) -> Result<Self, $crate::ledger::sql::SqlError> {
-                Ok(Self { $($field: columns.take()?,)+ })
+                Ok(Self { $($field: row!(@ columns $(, $column)?),)+ })
             }
         }
     };
+    (@ $columns:ident) => { $columns.take()? };
+    (@ $columns:ident, $column:ty) => { $columns.take::<$column>()?.into() };
 }
 pub(in crate::ledger) use row;

@@ -6,6 +6,7 @@ use serde::ser::Error as _;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::packed::unpack_column;
 use crate::ledger::sql::{
     Columns, FromRow, Result, Statement, Transaction, Value, statements, values,
 };
@@ -132,9 +133,10 @@ fn write_value(line: &mut Vec<u8>, column: &str, stored: Value<'_>) -> Result<()
                 Some(Err(_)) | None => write(line, text),
             }
         }
-        Value::Bytes(bytes) => match Uuid::from_slice(bytes) {
-            Ok(uuid) => write(line, &uuid),
-            Err(_) => write(line, bytes),
+        Value::Bytes(bytes) => match (unpack_column(column, bytes), Uuid::from_slice(bytes)) {
+            (Some(text), _) => write_value(line, column, Value::Text(&text)),
+            (None, Ok(uuid)) => write(line, &uuid),
+            (None, Err(_)) => write(line, bytes),
         },
         Value::Id(uuid) => write(line, &uuid),
         Value::Boolean(flag) => write(line, &flag),

@@ -68,29 +68,49 @@ impl FromRow for ClaimPlace {
     }
 }
 
-/// Where a walk over all claims stands: the key of the claim that it came to last.
+/// Where a walk over the claims of an event stands: at the claim that it came to last. It goes by MISP's numbers,
+/// since the claims of an event are found in the order of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ledger) struct EventCursor {
+    pub attribute_id: i64,
+    pub place: ClaimPlace,
+}
+
+impl EventCursor {
+    /// Before the first claim.
+    pub(in crate::ledger) const BEGINNING: Self =
+        Self { attribute_id: i64::MIN, place: ClaimPlace::BEGINNING };
+}
+
+impl FromRow for EventCursor {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self { attribute_id: columns.take()?, place: ClaimPlace::from_row(columns)? })
+    }
+}
+
+/// Where a walk over all claims stands: at the claim that it came to last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::ledger) struct ClaimCursor {
     pub source: String,
     pub event: Uuid,
-    pub place: ClaimPlace,
+    pub at: EventCursor,
 }
 
 impl ClaimCursor {
     /// Before the first claim.
     pub(in crate::ledger) fn beginning() -> Self {
-        Self { source: String::new(), event: Uuid::nil(), place: ClaimPlace::BEGINNING }
+        Self { source: String::new(), event: Uuid::nil(), at: EventCursor::BEGINNING }
     }
 
     pub(in crate::ledger) fn key(&self) -> ClaimKey<'_> {
-        EventKey::new(&self.source, self.event).claim(self.place)
+        EventKey::new(&self.source, self.event).claim(self.at.place)
     }
 }
 
 impl FromRow for ClaimCursor {
     fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
         let (source, event) = (columns.take()?, columns.take()?);
-        Ok(Self { source, event, place: ClaimPlace::from_row(columns)? })
+        Ok(Self { source, event, at: EventCursor::from_row(columns)? })
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) mod held;
 pub(super) mod inferred;
 pub(super) mod invariants;
 pub(super) mod keys;
+pub(super) mod packed;
 pub(super) mod pending;
 pub(super) mod queue;
 pub(super) mod reads;

@@ -3,6 +3,7 @@
 
 use uuid::Uuid;
 
+use super::packed::UnpackedBody;
 use super::targets::TargetView;
 use crate::ledger::sql::{Result, Transaction, row, statements, values};
 
@@ -88,7 +89,7 @@ row! {
     pub struct Pending {
         pub object: Uuid,
         pub stix_id: Uuid,
-        pub body: String,
+        pub body: String as UnpackedBody,
         pub valid_from: i64,
         pub valid_until: i64,
         /// 0: a withdrawal.
@@ -108,7 +109,7 @@ row! {
     pub struct Altered {
         pub object: Uuid,
         /// The indicator without its times.
-        pub body: String,
+        pub body: String as UnpackedBody,
         /// 0: a withdrawal.
         pub(in crate::ledger) version: i64,
         /// Of the event whose change it is part of.

@@ -64,7 +64,7 @@ fn all() -> impl Iterator<Item = &'static Statement> {
 }
 
 /// Modules without statements.
-const WITHOUT: [&str; 3] = ["keys", "mod", "registry"];
+const WITHOUT: [&str; 4] = ["keys", "mod", "packed", "registry"];
 
 /// The modules below a folder.
 fn modules(folder: &Path, under: &str) -> Vec<String> {

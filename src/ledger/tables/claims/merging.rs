@@ -8,6 +8,7 @@ use super::by_key;
 use crate::ledger::sql::{Columns, FromRow, Result, SqlError, Transaction, statements, values};
 use crate::ledger::tables::decay::{decayed, score};
 use crate::ledger::tables::keys::{ClaimKey, ClaimPlace, EventKey};
+use crate::ledger::tables::packed::PackedFacts;
 use crate::ledger::tables::sightings::{expires_at, false_positives};
 use crate::pure::misp::Decay;
 use crate::pure::stix::{Observable, Sight};
@@ -138,8 +139,7 @@ pub(in crate::ledger) struct StoredClaim {
     pub row: ClaimRow,
     /// [`ALTERED`], or the fingerprint of what a snapshot said.
     pub digest: i64,
-    /// JSON.
-    pub facts: String,
+    pub facts: PackedFacts,
 }
 
 impl FromRow for StoredClaim {

@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 use super::decay;
 use super::keys::{ClaimCursor, ClaimKey, ClaimPlace, EventKey};
-use crate::ledger::sql::{JsonColumn, Result, SqlError, Transaction, encode, statements, values};
+use super::packed::{PackedFacts, pack_facts};
+use crate::ledger::sql::{Result, SqlError, Transaction, encode, statements, values};
 use crate::pure::convert::{Claim, ClaimFacts};
 use crate::pure::stix::Sight;
 
@@ -40,11 +41,11 @@ statements! {
     ARE_THERE(Text) = "SELECT EXISTS (SELECT 1 FROM claims WHERE source = $1)";
     /// `claimed_at` stays while the observable stays, and `heard_at` while MISP's timestamp stays too: a publication
     /// without news moves neither.
-    WRITE(Text, Bytes, Bytes, Integer, Bytes, Integer, Bytes, Text, Text, Integer, Integer, Integer, Text) =
+    WRITE(Text, Bytes, Bytes, Integer, Bytes, Integer, Bytes, Text, Text, Integer, Integer, Integer, Bytes) =
         "INSERT INTO claims (source, event, attribute, part, object, attribute_id, misp_object,
          path, value, timestamp, claimed_at, heard_at, digest, facts)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13)
-         ON CONFLICT (source, event, attribute, part) DO UPDATE SET
+         ON CONFLICT (source, attribute, event, part) DO UPDATE SET
             claimed_at = CASE WHEN claims.object = excluded.object
                          THEN claims.claimed_at ELSE excluded.claimed_at END,
             heard_at = CASE WHEN claims.object = excluded.object
@@ -54,7 +55,7 @@ statements! {
             misp_object = excluded.misp_object, path = excluded.path, value = excluded.value,
             timestamp = excluded.timestamp, digest = excluded.digest, facts = excluded.facts
          RETURNING claimed_at, heard_at";
-    ALTER(Text, Integer, Text, Bytes, Bytes, Integer) =
+    ALTER(Bytes, Integer, Text, Bytes, Bytes, Integer) =
         "UPDATE claims SET facts = $1, digest = $2
          WHERE source = $3 AND event = $4 AND attribute = $5 AND part = $6";
     RENAME(Bytes, Integer, Text, Bytes, Bytes, Integer) =
@@ -107,8 +108,8 @@ pub(in crate::ledger) fn facts(
     tx: &Transaction<'_>,
     key: ClaimKey<'_>,
 ) -> Result<Option<ClaimFacts>> {
-    let facts: Option<(JsonColumn<ClaimFacts>,)> = tx.row(&FACTS, &by_key(key))?;
-    Ok(facts.map(|(JsonColumn(facts),)| facts))
+    let facts: Option<(PackedFacts,)> = tx.row(&FACTS, &by_key(key))?;
+    facts.map(|(facts,)| facts.read()).transpose()
 }
 
 /// The observable of a claim.
@@ -168,8 +169,9 @@ pub(in crate::ledger) fn write(
     claims: Vec<NewClaim>,
     now: i64,
 ) -> Result<Vec<WrittenClaim>> {
-    let rows = claims.iter().map(|new| {
-        let NewClaim { claim, object, digest, facts } = new;
+    let packed: Vec<Vec<u8>> = claims.iter().map(|new| pack_facts(&new.facts)).collect();
+    let rows = claims.iter().zip(&packed).map(|(new, facts)| {
+        let NewClaim { claim, object, digest, .. } = new;
         let Claim { attribute, part, observable, facts: said } = claim;
         values![
             source,
@@ -184,7 +186,7 @@ pub(in crate::ledger) fn write(
             said.timestamp,
             now,
             *digest,
-            facts.as_str(),
+            facts.as_slice(),
         ]
     });
     let sights: Vec<Sight> = tx.rows_each(&WRITE, rows)?;
@@ -199,8 +201,9 @@ pub(in crate::ledger) fn alter(
     facts: &ClaimFacts,
 ) -> Result<()> {
     let ClaimKey { event: EventKey { source, event }, attribute, part } = key;
-    let facts = encode(facts)?;
-    tx.execute(&ALTER, &values![&facts, ALTERED, source, event, attribute, part]).map(drop)
+    let facts = pack_facts(&encode(facts)?);
+    tx.execute(&ALTER, &values![facts.as_slice(), ALTERED, source, event, attribute, part])
+        .map(drop)
 }
 
 /// Gives a claim the key that its observable has now. The next snapshot writes the claim anew.
@@ -220,8 +223,9 @@ pub(in crate::ledger) fn renew(
     from: i64,
 ) -> Result<bool> {
     let WalkedClaim { cursor, object, sight, .. } = seen;
-    let ClaimCursor { source, event, place: ClaimPlace { attribute, part } } = cursor;
-    let values = values![from, source, event, attribute, *part, object, sight.claimed_at];
+    let ClaimCursor { source, event, at } = cursor;
+    let ClaimPlace { attribute, part } = at.place;
+    let values = values![from, source, event, attribute, part, object, sight.claimed_at];
     Ok(tx.execute(&RENEW, &values)? > 0)
 }
 

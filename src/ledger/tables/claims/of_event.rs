@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use super::STEP_ROWS;
 use crate::ledger::sql::{Columns, FromRow, Result, Transaction, statements, values};
-use crate::ledger::tables::keys::{ClaimPlace, EventKey};
+use crate::ledger::tables::keys::{ClaimPlace, EventCursor, EventKey};
+use crate::ledger::tables::packed::PackedFacts;
 
 /// The columns of [`EventClaim`].
 macro_rules! of_event {
@@ -18,10 +19,10 @@ statements! {
     OF_ATTRIBUTE(Text, Bytes, Bytes) = concat!(of_event!(), " AND attribute = $3");
     OF_MISP_OBJECT(Text, Bytes, Bytes) = concat!(of_event!(), " AND misp_object = $3");
     OF_ATTRIBUTE_ID(Text, Bytes, Integer) = concat!(of_event!(), " AND attribute_id = $3");
-    AFTER(Text, Bytes, Bytes, Integer, Integer) =
-        "SELECT attribute, part, object FROM claims
-         WHERE source = $1 AND event = $2 AND (attribute, part) > ($3, $4)
-         ORDER BY attribute, part LIMIT $5";
+    AFTER(Text, Bytes, Integer, Bytes, Integer, Integer) =
+        "SELECT attribute_id, attribute, part, object FROM claims
+         WHERE source = $1 AND event = $2 AND (attribute_id, attribute, part) > ($3, $4, $5)
+         ORDER BY attribute_id, attribute, part LIMIT $6";
     OBJECTS_OF_ATTRIBUTE(Text, Bytes, Bytes) =
         "SELECT object FROM claims WHERE source = $1 AND event = $2 AND attribute = $3";
     VALUES_OF_ATTRIBUTE(Text, Bytes, Bytes) =
@@ -39,8 +40,7 @@ pub(in crate::ledger) struct EventClaim {
     pub object: Uuid,
     /// `Attribute.timestamp`, Unix seconds.
     pub timestamp: i64,
-    /// JSON.
-    pub facts: String,
+    pub facts: PackedFacts,
 }
 
 impl FromRow for EventClaim {
@@ -109,14 +109,26 @@ impl FromRow for PlacedObject {
     }
 }
 
+/// A claim that a walk over the claims of an event comes by.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ledger) struct WalkedObject {
+    pub at: EventCursor,
+    pub object: Uuid,
+}
+
+impl FromRow for WalkedObject {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self { at: EventCursor::from_row(columns)?, object: columns.take()? })
+    }
+}
+
 /// The next [`STEP`] claims of an event behind `after`.
 pub(in crate::ledger) fn after(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,
-    after: ClaimPlace,
-) -> Result<Vec<PlacedObject>> {
-    let ClaimPlace { attribute, part } = after;
-    tx.rows(&AFTER, &values![source, event, attribute, part, STEP_ROWS])
+    EventCursor { attribute_id, place: ClaimPlace { attribute, part } }: EventCursor,
+) -> Result<Vec<WalkedObject>> {
+    tx.rows(&AFTER, &values![source, event, attribute_id, attribute, part, STEP_ROWS])
 }
 
 /// The observables that these attributes of an event claim, each once and in order.

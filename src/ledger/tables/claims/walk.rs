@@ -3,18 +3,19 @@
 use uuid::Uuid;
 
 use crate::ledger::sql::{Columns, FromRow, Result, Transaction, statements, values};
-use crate::ledger::tables::keys::{ClaimCursor, ClaimPlace};
+use crate::ledger::tables::keys::{ClaimCursor, ClaimPlace, EventCursor};
+use crate::ledger::tables::packed::PackedFacts;
 use crate::ledger::tables::sightings::expires_at;
 use crate::pure::stix::{Observable, Sight};
 
 statements! {
     OBJECTS_AFTER(Bytes, Integer) =
         "SELECT DISTINCT object FROM claims WHERE object > $1 ORDER BY object LIMIT $2";
-    WALK(Text, Bytes, Bytes, Integer, Integer) = concat!(
-        "SELECT source, event, attribute, part, object, path, value, claimed_at, heard_at, ",
+    WALK(Text, Bytes, Integer, Bytes, Integer, Integer) = concat!(
+        "SELECT source, event, attribute_id, attribute, part, object, path, value, claimed_at, heard_at, ",
         expires_at!(), ", facts FROM claims
-         WHERE (source, event, attribute, part) > ($1, $2, $3, $4)
-         ORDER BY source, event, attribute, part LIMIT $5"
+         WHERE (source, event, attribute_id, attribute, part) > ($1, $2, $3, $4, $5)
+         ORDER BY source, event, attribute_id, attribute, part LIMIT $6"
     );
 }
 
@@ -35,8 +36,7 @@ pub(in crate::ledger) struct WalkedClaim {
     pub observable: Observable,
     pub sight: Sight,
     pub expires_at: Option<i64>,
-    /// JSON.
-    pub facts: String,
+    pub facts: PackedFacts,
 }
 
 impl FromRow for WalkedClaim {
@@ -52,12 +52,13 @@ impl FromRow for WalkedClaim {
     }
 }
 
-/// The next claims behind `cursor`, in the order of their keys.
+/// The next claims behind `cursor`, event by event.
 pub(in crate::ledger) fn walk(
     tx: &Transaction<'_>,
     cursor: &ClaimCursor,
     limit: i64,
 ) -> Result<Vec<WalkedClaim>> {
-    let ClaimCursor { source, event, place: ClaimPlace { attribute, part } } = cursor;
-    tx.rows(&WALK, &values![source, event, attribute, *part, limit])
+    let ClaimCursor { source, event, at: EventCursor { attribute_id, place } } = cursor;
+    let ClaimPlace { attribute, part } = *place;
+    tx.rows(&WALK, &values![source, event, attribute_id, attribute, part, limit])
 }

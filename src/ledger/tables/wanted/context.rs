@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::{WITHDRAWN, revoked};
 use crate::ledger::sql::{Result, Transaction, row, statements, values};
 use crate::ledger::tables::keys::GenerationKey;
+use crate::ledger::tables::packed::{UnpackedBody, pack_body};
 
 /// The columns of [`Relationship`].
 macro_rules! relationships {
@@ -30,7 +31,7 @@ statements! {
     HAND_OVER(Bytes, Text, Bytes) =
         "UPDATE wanted SET source = $1 WHERE view = $2 AND object = $3";
     STORE_CONTEXT(
-        Text, Bytes, Bytes, Text, Bytes, Text, Integer, Integer, Integer, Integer, Bytes, Integer
+        Text, Bytes, Bytes, Text, Bytes, Bytes, Integer, Integer, Integer, Integer, Bytes, Integer
     ) =
         "INSERT INTO wanted
          (view, object, key, observable, kind, stix_id, body, valid_from, valid_until, version,
@@ -47,7 +48,7 @@ row! {
     pub(in crate::ledger) struct ContextSaid {
         /// `Event.timestamp` of the event that says so, Unix seconds.
         pub said_at: i64,
-        pub body: String,
+        pub body: String as UnpackedBody,
     }
 }
 
@@ -142,14 +143,16 @@ pub(in crate::ledger) fn store_context<'a>(
     objects: impl Iterator<Item = NewContext<'a>>,
     change: i64,
 ) -> Result<()> {
-    let rows = objects.map(|one| {
+    let packed: Vec<(NewContext<'a>, Vec<u8>)> =
+        objects.map(|one| (one, pack_body(one.body))).collect();
+    let rows = packed.iter().map(|(one, body)| {
         values![
             view,
             one.object,
             one.generation.key,
             one.kind,
             one.stix_id,
-            one.body,
+            body.as_slice(),
             one.valid_until,
             one.version,
             change,

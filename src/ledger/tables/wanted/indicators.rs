@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::{WITHDRAWN, revoked};
 use crate::ledger::sql::{Result, SqlError, Transaction, row, statements, values};
 use crate::ledger::tables::keys::GenerationKey;
+use crate::ledger::tables::packed::{UnpackedBody, pack_body};
 
 /// The columns of [`KnownIndicator`].
 macro_rules! indicators {
@@ -39,7 +40,7 @@ statements! {
          WHERE w.view = $1 AND w.version <> 0 AND w.kind = 'indicator'
          AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.object = w.observable) LIMIT $2";
     STORE_INDICATOR(
-        Text, Bytes, Bytes, Bytes, Bytes, Text, Integer, Integer, Integer, Integer, Integer
+        Text, Bytes, Bytes, Bytes, Bytes, Bytes, Integer, Integer, Integer, Integer, Integer
     ) =
         "INSERT INTO wanted
          (view, object, key, observable, stix_id, body, valid_from, valid_until, version,
@@ -118,7 +119,7 @@ row! {
         pub observable: Uuid,
         pub object: Uuid,
         pub stix_id: Uuid,
-        pub body: String,
+        pub body: String as UnpackedBody,
         pub valid_from: i64,
         pub valid_until: i64,
         pub version: i64,
@@ -164,14 +165,16 @@ pub(in crate::ledger) fn store_indicators<'a>(
     indicators: impl Iterator<Item = NewIndicator<'a>>,
     change: i64,
 ) -> Result<()> {
-    let rows = indicators.map(|one| {
+    let packed: Vec<(NewIndicator<'a>, Vec<u8>)> =
+        indicators.map(|one| (one, pack_body(one.body))).collect();
+    let rows = packed.iter().map(|(one, body)| {
         values![
             view,
             one.object,
             one.generation.key,
             one.observable,
             one.stix_id,
-            one.body,
+            body.as_slice(),
             one.valid_from,
             one.valid_until,
             one.version,

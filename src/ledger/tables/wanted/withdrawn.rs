@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::{NewIndicator, its_targets};
 use crate::ledger::sql::{Result, Transaction, statements, values};
 use crate::ledger::tables::keys::GenerationKey;
+use crate::ledger::tables::packed::pack_body;
 
 /// A target is done with a withdrawn object: it has accepted the withdrawal before $4, or what it
 /// holds was over by then. (After an accepted withdrawal its `valid_until` is 0.)
@@ -30,7 +31,7 @@ macro_rules! is_used_up {
 }
 
 statements! {
-    NOTE_WITHDRAWN(Text, Bytes, Bytes, Bytes, Text, Integer, Integer, Integer, Boolean) =
+    NOTE_WITHDRAWN(Text, Bytes, Bytes, Bytes, Bytes, Integer, Integer, Integer, Boolean) =
         "INSERT INTO wanted
          (view, object, key, observable, stix_id, body, valid_from, valid_until, version,
           generation, change, kind, revoke)
@@ -64,7 +65,18 @@ pub(in crate::ledger) fn note_withdrawn(
     let NewIndicator { object, generation, stix_id, body, valid_from, valid_until, .. } =
         *indicator;
     let GenerationKey { key, number } = generation;
-    let values = values![view, object, key, stix_id, body, valid_from, valid_until, number, revoke];
+    let body = pack_body(body);
+    let values = values![
+        view,
+        object,
+        key,
+        stix_id,
+        body.as_slice(),
+        valid_from,
+        valid_until,
+        number,
+        revoke
+    ];
     tx.execute(&NOTE_WITHDRAWN, &values).map(drop)
 }
 

@@ -1,0 +1,114 @@
+//! Texts that resemble one another, each kept packed: the bodies of wanted objects and the facts of claims.
+//! They are most of the ledger's bytes, and bytes are most of its work: what is written goes through the
+//! write-ahead log, the file and the disk.
+//!
+//! A text is packed with LZ4 and a dictionary of what most of them say. A dictionary is part of the schema:
+//! what was packed with it can be read with no other.
+
+use lz4_flex::block::{compress_prepend_size_with_dict, decompress_with_dict, uncompressed_size};
+
+use crate::ledger::sql::{FromColumn, Result, SqlError, ValueRef, decode};
+use crate::pure::convert::ClaimFacts;
+
+static BODIES: &[u8] = include_bytes!("../bodies.dictionary");
+static FACTS: &[u8] = include_bytes!("../facts.dictionary");
+
+/// No text is as long. A damaged one may say so, and that much memory must not be asked for.
+const LONGEST: usize = 64 << 20;
+
+/// Packs the body of a wanted object.
+pub(super) fn pack_body(body: &str) -> Vec<u8> {
+    compress_prepend_size_with_dict(body.as_bytes(), BODIES)
+}
+
+/// Packs the facts of a claim, which are JSON.
+pub(super) fn pack_facts(facts: &str) -> Vec<u8> {
+    compress_prepend_size_with_dict(facts.as_bytes(), FACTS)
+}
+
+/// `None`: nothing that was packed with this dictionary.
+fn unpack(packed: &[u8], dictionary: &[u8]) -> Option<String> {
+    let (size, packed) = uncompressed_size(packed).ok()?;
+    let text = (size <= LONGEST).then(|| decompress_with_dict(packed, size, dictionary))?.ok()?;
+    // What was cut off may be read all the same.
+    String::from_utf8(text).ok().filter(|text| text.len() == size)
+}
+
+/// Reads a column of this name, if it is one that is kept packed.
+pub(super) fn unpack_column(column: &str, packed: &[u8]) -> Option<String> {
+    match column {
+        "body" => unpack(packed, BODIES),
+        "facts" => unpack(packed, FACTS),
+        _ => None,
+    }
+}
+
+/// The body of a wanted object, read from its column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::ledger) struct UnpackedBody(pub String);
+
+impl FromColumn for UnpackedBody {
+    fn from_column(value: ValueRef<'_>) -> Option<Self> {
+        unpack(value.as_blob().ok()?, BODIES).map(Self)
+    }
+}
+
+impl From<UnpackedBody> for String {
+    fn from(UnpackedBody(body): UnpackedBody) -> Self {
+        body
+    }
+}
+
+/// The facts of a claim as their column holds them.
+#[derive(Debug)]
+pub(in crate::ledger) struct PackedFacts(Vec<u8>);
+
+impl PackedFacts {
+    /// # Errors
+    /// They are unreadable.
+    pub(in crate::ledger) fn read(&self) -> Result<ClaimFacts> {
+        decode(&unpack(&self.0, FACTS).ok_or(SqlError::Packed)?)
+    }
+}
+
+impl FromColumn for PackedFacts {
+    fn from_column(value: ValueRef<'_>) -> Option<Self> {
+        value.as_bytes().ok().map(|bytes| Self(bytes.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another dictionary is another schema, with a version of its own.
+    #[test]
+    fn a_dictionary_stays_as_it_is() {
+        let named = |dictionary| blake3::hash(dictionary).to_string();
+        assert_eq!(
+            named(BODIES),
+            "0c7469c5da5fa40d3b3e814bc457723afc7449c6c84c3ed08d13c6c97774525e"
+        );
+        assert_eq!(
+            named(FACTS),
+            "a475d91af05d0fc7e362eaa68d6666c87114c2894bc23fe9272f1424045d0c50"
+        );
+    }
+
+    #[test]
+    fn what_is_unpacked_is_what_was_packed() {
+        for text in ["", "{}", "ü", &"[ipv4-addr:value = '198.51.100.7']".repeat(100)] {
+            assert_eq!(unpack(&pack_body(text), BODIES).as_deref(), Some(text));
+            assert_eq!(unpack(&pack_facts(text), FACTS).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_unreadable() {
+        let packed = pack_facts(r#"{"attribute_id":7,"type":"ip-dst","comment":"seen"}"#);
+        for end in 0..packed.len() {
+            assert_eq!(unpack(&packed[..end], FACTS), None, "{end}");
+        }
+        assert_eq!(unpack(b"\xff\xff\xff\xff{", FACTS), None);
+    }
+}
