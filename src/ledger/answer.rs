@@ -9,9 +9,9 @@ use super::change::Change;
 use super::judgement::{Asked, Origin, Shown};
 use super::owner::Unit;
 use super::running::{Applied, Purpose, RunningSnapshot, Taken};
-use super::snapshot::{self, Snapshot, SnapshotHead, Source};
+use super::snapshot::{self, Snapshot, Source};
 use super::sql::Result;
-use super::tables::events::{self, DeletedAt, ShownHead};
+use super::tables::events::{self, DeletedAt};
 use super::tables::reads::{self, Postponement, Vain};
 use super::time::{millis, unix};
 use super::whole;
@@ -55,17 +55,14 @@ pub(super) async fn begin(context: &Arc<Context>, read: Read, received: Instant)
 }
 
 /// An answer has come to its end.
-pub(super) async fn end(
-    context: &Arc<Context>,
-    read: &Read,
-    head: &SnapshotHead,
-    applied: Applied,
-) -> Result<Receipt> {
-    let (Some(rest), Origin::Read(shown)) = (context.rest(), head.origin) else {
-        return Ok(Receipt::Refused);
-    };
+pub(super) async fn end(context: &Arc<Context>, read: &Read, applied: Applied) -> Result<Receipt> {
+    let Some(rest) = context.rest() else { return Ok(Receipt::Refused) };
     match applied {
-        Applied::Wholly => settle_shown(context, read, &shown, head.facts.timestamp).await,
+        // It was settled with the last of it.
+        Applied::Wholly => {
+            metrics::event_read("read");
+            Ok(Receipt::Committed)
+        }
         Applied::Refused => settle(context, read).await,
         Applied::Overtaken | Applied::GivenUp => again(context, rest, read).await,
         Applied::BrokenOff => {
@@ -159,24 +156,6 @@ async fn settle(context: &Arc<Context>, read: &Read) -> Result<Receipt> {
     let (work, event, asked) = (Arc::clone(context), read.event, read.asked);
     let settle = move |unit: &Unit<'_>| reads::settle(unit, work.key(event), asked);
     context.ledger.write(settle).await?;
-    Ok(Receipt::Committed)
-}
-
-async fn settle_shown(
-    context: &Arc<Context>,
-    read: &Read,
-    shown: &Shown,
-    timestamp: i64,
-) -> Result<Receipt> {
-    let (work, event, asked) = (Arc::clone(context), read.event, read.asked);
-    let Shown { publication, published, date, .. } = *shown;
-    let head = ShownHead { timestamp, publication, published, date };
-    let settle = move |unit: &Unit<'_>| {
-        reads::settle(unit, work.key(event), asked)?;
-        events::note_read(unit, work.key(event), head)
-    };
-    context.ledger.write(settle).await?;
-    metrics::event_read("read");
     Ok(Receipt::Committed)
 }
 

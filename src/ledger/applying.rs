@@ -14,6 +14,7 @@ use super::judgement::Origin;
 use super::owner::Unit;
 use super::snapshot::{Chunk, SnapshotHead, Totals};
 use super::sql::{Result, Transaction, encode};
+use super::tables::events::{self, ShownHead};
 use super::tables::keys::EventKey;
 use super::tables::{announced, event_tags, gaps, reads};
 use super::writing::Context;
@@ -27,6 +28,15 @@ pub(super) struct Applying {
     pub lane: Lane,
     /// When the notice arrived, Unix milliseconds.
     pub heard: i64,
+    /// The read that the snapshot answers.
+    pub read: Option<AnsweredRead>,
+}
+
+/// A read that is settled once its answer is applied, in the same transaction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnsweredRead {
+    pub asked: i64,
+    pub shown: ShownHead,
 }
 
 /// What a transaction came to.
@@ -64,6 +74,14 @@ impl Applying {
 
     fn change(&self) -> Change<'_> {
         Change::new(&self.context.views, Some(self.event()), self.heard).in_lane(self.lane)
+    }
+
+    /// Whether the ledger seems to hold exactly this, so that nothing need be converted. The transaction decides.
+    pub(super) async fn seems_unchanged(self: &Arc<Self>) -> Result<bool> {
+        let applying = Arc::clone(self);
+        let look = move |tx: &Transaction<'_>| events::stored(tx, applying.key());
+        let stored = self.context.ledger.read(look).await?;
+        Ok(stored.is_some_and(|stored| stored.content == Some(self.head.content)))
     }
 
     /// Adds a chunk to what is `known` of the snapshot so far; `shown` are all sightings that it has shown.
@@ -138,10 +156,18 @@ impl Applying {
         if matches!(begun, Begun::Unchanged | Begun::Stale) && !origin.is_read() {
             self.context.ask_read_back(unit, event)?;
         }
-        if matches!(begun, Begun::Deleted) {
-            self.context.ask_confirmation(unit, event)?;
+        match begun {
+            Begun::Deleted => self.context.ask_confirmation(unit, event),
+            Begun::Unchanged => self.settle(unit),
+            Begun::Stale | Begun::Overtaken | Begun::Started(_) => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The ledger holds what MISP answered.
+    fn settle(&self, unit: &Unit<'_>) -> Result<()> {
+        let Some(AnsweredRead { asked, shown }) = self.read else { return Ok(()) };
+        reads::settle(unit, self.key(), asked)?;
+        events::note_read(unit, self.key(), shown)
     }
 
     /// What stands beside the attributes.
@@ -185,6 +211,7 @@ impl Applying {
         if self.context.rest().is_none() {
             reads::forget(unit, event)?;
         }
+        self.settle(unit)?;
         confirm(unit, event, self.head.origin.told_at())
     }
 }

@@ -4,17 +4,18 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::Lane;
 use super::apply::{Application, Counts};
-use super::applying::{Applying, Ended, Stepped};
+use super::applying::{AnsweredRead, Applying, Ended, Stepped};
 use super::begin::Begun;
 use super::guessed::Guessed;
+use super::judgement::{Origin, Shown};
 use super::owner::Unit;
-use super::snapshot::{Chunk, Snapshot, SnapshotHead, Totals};
+use super::snapshot::{Chunk, Chunks, Snapshot, SnapshotHead, Totals};
 use super::sql::Result;
+use super::tables::events::ShownHead;
 use super::time::unix;
 use super::writing::Context;
 use crate::metrics;
@@ -43,7 +44,7 @@ pub(super) enum Purpose {
 pub(super) struct RunningSnapshot {
     pub purpose: Purpose,
     applying: Arc<Applying>,
-    chunks: mpsc::Receiver<Chunk>,
+    chunks: Chunks,
     /// The sightings that it has shown so far.
     shown: Arc<HashSet<Uuid>>,
     progress: Progress,
@@ -96,7 +97,8 @@ impl RunningSnapshot {
     ) -> Self {
         let Snapshot { head, chunks } = snapshot;
         let heard = unix(SystemTime::now() - received.elapsed());
-        let applying = Arc::new(Applying { context: Arc::clone(context), head, lane, heard });
+        let read = answered(&purpose, &head);
+        let applying = Arc::new(Applying { context: Arc::clone(context), head, lane, heard, read });
         Self {
             purpose,
             applying,
@@ -134,8 +136,7 @@ impl RunningSnapshot {
         application: Option<Arc<Application>>,
         guessed: &mut Guessed,
     ) -> Result<Next> {
-        // Without an end the thread that reads the snapshot died.
-        let Some(chunk) = self.chunks.recv().await else {
+        let Some(chunk) = self.next_chunk(application.is_none()).await? else {
             return Ok(Next::End(Applied::BrokenOff));
         };
         let context = Arc::clone(&self.applying.context);
@@ -146,7 +147,7 @@ impl RunningSnapshot {
         let (applying, shown) = (Arc::clone(&self.applying), Arc::clone(&self.shown));
         let known = application.clone();
         let step = move |unit: &Unit<'_>| applying.step(unit, known.as_deref(), &chunk, &shown);
-        match context.ledger.write(step).await? {
+        match context.ledger.write_step(step).await? {
             Stepped::Not(begun) => Ok(Next::End(not_applied(self.head(), &begun))),
             Stepped::GivenUp => {
                 tracing::info!(event = %self.applying.event(), "the event changed while its snapshot was being applied: given up");
@@ -163,11 +164,19 @@ impl RunningSnapshot {
         }
     }
 
+    /// `None`: the thread that reads the snapshot died.
+    async fn next_chunk(&mut self, is_first: bool) -> Result<Option<Chunk>> {
+        if is_first && self.applying.seems_unchanged().await? {
+            return Ok(Some(Chunk::default()));
+        }
+        Ok(self.chunks.next().await)
+    }
+
     /// Ends more of what the snapshot no longer holds.
     async fn end_more(&mut self, ended: Box<Ended>) -> Result<Next> {
         let applying = Arc::clone(&self.applying);
         let step = move |unit: &Unit<'_>| applying.end_more(unit, &ended);
-        let ended = self.applying.context.ledger.write(step).await?;
+        let ended = self.applying.context.ledger.write_step(step).await?;
         Ok(self.after(Box::new(ended)))
     }
 
@@ -179,6 +188,13 @@ impl RunningSnapshot {
         report(self.head(), &ended.ending.counts, &ended.totals, self.received.elapsed());
         Next::End(Applied::Wholly)
     }
+}
+
+fn answered(purpose: &Purpose, head: &SnapshotHead) -> Option<AnsweredRead> {
+    let (Purpose::Answer(read), Origin::Read(shown)) = (purpose, head.origin) else { return None };
+    let Shown { publication, published, date, .. } = shown;
+    let shown = ShownHead { timestamp: head.facts.timestamp, publication, published, date };
+    Some(AnsweredRead { asked: read.asked, shown })
 }
 
 fn report(head: &SnapshotHead, counts: &Counts, totals: &Totals, took: Duration) {

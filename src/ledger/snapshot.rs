@@ -34,7 +34,7 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub head: Arc<SnapshotHead>,
-    pub chunks: mpsc::Receiver<Chunk>,
+    pub chunks: Chunks,
 }
 
 /// What a snapshot says before its attributes.
@@ -46,6 +46,25 @@ pub(super) struct SnapshotHead {
     pub restricted: bool,
     /// Fingerprint of all that counts in the event, and of the view that judges it.
     pub content: i64,
+}
+
+/// The chunks of a snapshot, in their order. Nothing is converted before the first one is asked for: of an event
+/// that the ledger holds already none is.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    begin: Option<oneshot::Sender<()>>,
+    made: mpsc::Receiver<Chunk>,
+}
+
+impl Chunks {
+    /// `None`: there is no more. Without totals in the last one, the thread that makes them died.
+    pub(super) async fn next(&mut self) -> Option<Chunk> {
+        if let Some(begin) = self.begin.take() {
+            // If nobody waits for it the thread has ended, and so have the chunks.
+            begin.send(()).ok();
+        }
+        self.made.recv().await
+    }
 }
 
 /// At most [`STEP`] claims.
@@ -91,15 +110,16 @@ async fn read_by(
     source: Source,
 ) -> Result<Snapshot, NotAnEvent> {
     // One chunk in the writer's hands, one waiting, one being made.
-    let (chunks, reader) = mpsc::channel(1);
+    let (chunks, made) = mpsc::channel(1);
     let (head, started) = oneshot::channel();
-    let reading = Reading { convert, salt, source, head, chunks };
+    let (begin, begun) = oneshot::channel();
+    let reading = Reading { convert, salt, source, head, begun, chunks };
     spawn_blocking(move || match document {
         Document::Held(body) => reading.whole(&body),
         Document::Spooled(spool) => reading.spooled(&spool),
     });
     match started.await {
-        Ok(Ok(head)) => Ok(Snapshot { head: Arc::new(head), chunks: reader }),
+        Ok(Ok(head)) => Ok(Snapshot { head: Arc::new(head), chunks: Chunks { begin: Some(begin), made } }),
         Ok(Err(refusal)) => Err(refusal),
         Err(_) => Err(NotAnEvent::Other(
             "the relay failed at reading it: this is a fault of the relay, its log has the place; please report it".into(),
@@ -113,6 +133,8 @@ struct Reading {
     salt: i64,
     source: Source,
     head: oneshot::Sender<Result<SnapshotHead, NotAnEvent>>,
+    /// The first chunk is asked for.
+    begun: oneshot::Receiver<()>,
     chunks: mpsc::Sender<Chunk>,
 }
 
@@ -166,7 +188,7 @@ impl Reading {
 
     fn hand_over(self, head: SnapshotHead, event: &EventParts<'_>) {
         let is_read = head.origin.is_read();
-        if self.head.send(Ok(head)).is_ok() {
+        if self.head.send(Ok(head)).is_ok() && self.begun.blocking_recv().is_ok() {
             (self.convert)(event, is_read, &self.chunks);
         }
     }
@@ -291,7 +313,7 @@ mod tests {
         let read = read(document, 7, source).await;
         let mut snapshot = read.map_err(|refusal| refusal.to_string())?;
         let mut told = vec![format!("{:?}", snapshot.head)];
-        while let Some(chunk) = snapshot.chunks.recv().await {
+        while let Some(chunk) = snapshot.chunks.next().await {
             let Chunk { claims, silent, sighted, decays, totals } = chunk;
             told.push(format!("{claims:?} {silent:?} {sighted:?} {decays:?}"));
             if let Some(totals) = totals {
@@ -364,8 +386,8 @@ mod tests {
         let failing: Convert = |_, _, _| panic!("a fault of a conversion");
         let document = || Document::from(Bytes::from_static(event));
         let mut snapshot = read_by(failing, document(), 0, PUSH).await.unwrap();
-        assert!(snapshot.chunks.recv().await.is_none(), "no totals are told");
+        assert!(snapshot.chunks.next().await.is_none(), "no totals are told");
         let mut sound = read(document(), 0, PUSH).await.unwrap();
-        assert!(sound.chunks.recv().await.unwrap().totals.is_some());
+        assert!(sound.chunks.next().await.unwrap().totals.is_some());
     }
 }

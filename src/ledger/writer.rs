@@ -247,10 +247,10 @@ impl Writer {
                 *place = Some(work);
             }
             Ok(Next::End(applied)) => {
-                let (context, head) = (&self.context, work.running.head());
-                let result = match &work.running.purpose {
-                    Purpose::Publication => publish::end(context, head, applied).await,
-                    Purpose::Answer(read) => answer::end(context, read, head, applied).await,
+                let (context, running) = (&self.context, &work.running);
+                let result = match &running.purpose {
+                    Purpose::Publication => publish::end(context, running.head(), applied).await,
+                    Purpose::Answer(read) => answer::end(context, read, applied).await,
                 };
                 self.finish(work.waiting, result).await;
             }
