@@ -41,7 +41,7 @@ const NEXT_PART: usize = 1 << 20;
 pub enum Element {
     /// The element `{"Event": …}`, as it arrived.
     Whole(Bytes),
-    /// The next part of an element that is larger than [`FIRST_PART`]. Another one follows, or
+    /// The next part of an element that is larger than `FIRST_PART`. Another one follows, or
     /// [`Element::TooLarge`], after which the earlier parts are of no use.
     Part(Bytes),
     LastPart(Bytes),

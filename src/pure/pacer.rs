@@ -32,7 +32,7 @@ impl Pacer {
         Self::new(interval, Duration::ZERO, start + interval)
     }
 
-    /// Makes a pacer that lets [`AT_ONCE`] requests leave without a pause, and then one in each `pause`.
+    /// Makes a pacer that lets three requests leave without a pause, and then one in each `pause`.
     pub fn with_pauses(pause: Duration, start: Instant) -> Self {
         Self::new(pause, pause.saturating_mul(AT_ONCE - 1), start)
     }
