@@ -68,8 +68,12 @@ impl<'d> EventParts<'d> {
         Ok(Self { head: Event::parse(document)?, spooled: None })
     }
 
-    pub(super) fn spooled(spool: &'d Spool, cut: &'d CutEvent) -> Result<Self, NotAnEvent> {
+    pub(super) fn spooled(spool: &'d Spool, cut: &'d CutEvent) -> Result<Self, Unread> {
         let head = Event::parse(&cut.head)?;
+        // PHP writes a list with holes as an object, which is not cut.
+        if !head.lists_nothing() {
+            return Err(Unread::Uncut);
+        }
         Ok(Self { head, spooled: Some(SpooledLists { spool, cut }) })
     }
 

@@ -363,6 +363,27 @@ mod tests {
         }
     }
 
+    /// PHP writes a list with holes as an object, and any key may be escaped.
+    #[tokio::test]
+    async fn a_spooled_list_in_another_spelling_is_read_as_from_memory() {
+        let attribute = r#"{"id":"1","uuid":"58634bba-6203-49db-85e0-06c10dc6430e","type":"ip-dst","category":"Network activity","to_ids":true,"distribution":"5","sharing_group_id":"0","timestamp":"1795499521","deleted":false,"comment":"","value":"198.51.100.7"}"#;
+        let object = format!(
+            r#"{{"id":"1","uuid":"2f50c090-7b1c-4feb-adac-3c115e191148","name":"ip-port","distribution":"5","sharing_group_id":"0","timestamp":"1795499521","deleted":false,"comment":"","Attribute":[{attribute}]}}"#
+        );
+        for lists in [
+            format!(r#""Attribute":{{"4":{attribute}}},"Object":[]"#),
+            format!(r#""\u0041ttribute":[{attribute}],"Object":[]"#),
+            format!(r#""Attribute":[],"Object":{{"2":{object}}}"#),
+        ] {
+            let document = format!(
+                r#"{{"Event":{{"id":"1","uuid":"62724408-1cb5-4198-8ceb-3e542ad28bcd","info":"i","date":"2026-11-24","distribution":"3","sharing_group_id":"0","published":true,"timestamp":"1795499521","publish_timestamp":"1795499522","Tag":[],{lists}}}}}"#
+            );
+            let told = told(spooled(document.as_bytes()), PUSH).await.unwrap();
+            assert!(told.iter().any(|chunk| chunk.contains("198.51.100.7")), "{lists}");
+            is_the_same(document.as_bytes()).await;
+        }
+    }
+
     /// Whatever is told of the whole: its errors name the same places.
     #[tokio::test]
     async fn a_damaged_spooled_event_is_told_as_from_memory() {

@@ -197,6 +197,11 @@ impl<'a> Event<'a> {
     }
 
     /// An event with the audience of this one that lists only `attributes`.
+    /// Whether it has neither attributes nor objects.
+    pub fn lists_nothing(&self) -> bool {
+        self.attributes.is_empty() && self.objects.is_empty()
+    }
+
     pub(super) fn with_attributes<'t>(&self, attributes: Vec<&'t RawValue>) -> Event<'t> {
         let (distribution, sharing_group_id) = (self.distribution, self.sharing_group_id);
         Event { distribution, sharing_group_id, attributes, ..Event::default() }
