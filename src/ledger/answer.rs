@@ -66,7 +66,7 @@ pub(super) async fn end(context: &Arc<Context>, read: &Read, applied: Applied) -
         Applied::Refused => settle(context, read).await,
         Applied::Overtaken | Applied::GivenUp => again(context, rest, read).await,
         Applied::BrokenOff => {
-            let why = "the relay failed at converting it: this is a fault of the relay, its log has the place; please report it with the event";
+            let why = "the relay failed at reading or converting it, and its log says how: if the disk is in order, please report that with the event";
             refuse(context, rest, read, why).await
         }
     }

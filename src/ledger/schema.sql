@@ -68,7 +68,8 @@ CREATE TABLE claims (
     PRIMARY KEY (source, attribute, event, part)
 );
 CREATE INDEX claims_by_object ON claims (object);
--- The claims of an event. Tag frames name the attribute by its number.
+-- The claims of an event. Tag frames name the attribute by its number. Walks sort the claims of one number by
+-- themselves: MISP gives each attribute a number of its own.
 CREATE INDEX claims_by_event ON claims (source, event, attribute_id);
 CREATE INDEX claims_by_value ON claims (lower(value));
 CREATE INDEX claims_of_the_future ON claims (object) WHERE timestamp > heard_at / 1000;
