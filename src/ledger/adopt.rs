@@ -227,11 +227,11 @@ impl Ledger {
     /// The objects of claims on which the lists say something else than those before.
     async fn differing(&self, replacement: Replacement<'_>) -> SqlResult<Vec<Uuid>> {
         let mut objects = Vec::new();
-        let mut cursor = ClaimCursor::beginning();
+        let mut cursor = ClaimCursor::BEGINNING;
         loop {
-            let claims = self.read(move |tx| claims::walk(tx, &cursor, STEP_ROWS)).await?;
+            let claims = self.read(move |tx| claims::walk(tx, cursor, STEP_ROWS)).await?;
             let Some(last) = claims.last() else { break };
-            cursor = last.cursor.clone();
+            cursor = last.cursor;
             let differing = claims.iter().filter(|claim| replacement.differs(claim));
             objects.extend(differing.map(|claim| claim.object));
         }

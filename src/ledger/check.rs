@@ -51,7 +51,7 @@ impl Ledger {
     pub async fn judge_anew(&self, views: &Views, now: i64) -> Result<()> {
         self.write(move |unit| {
             settings::forget_all_judged(unit)?;
-            counters::raise_change(unit)?;
+            counters::raise(unit)?;
             for known in targets::present(unit)? {
                 queue::open_everything(unit, &known.entry.target, now)?;
             }

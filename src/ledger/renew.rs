@@ -36,10 +36,10 @@ impl Ledger {
         after: Option<ClaimCursor>,
         now: i64,
     ) -> Result<Renewed> {
-        let cursor = after.unwrap_or_else(ClaimCursor::beginning);
-        let claims = self.read(move |tx| claims::walk(tx, &cursor, STEP)).await?;
+        let cursor = after.unwrap_or(ClaimCursor::BEGINNING);
+        let claims = self.read(move |tx| claims::walk(tx, cursor, STEP)).await?;
         let is_end = i64::try_from(claims.len()).is_ok_and(|rows| rows < STEP);
-        let next = claims.last().map(|claim| claim.cursor.clone()).filter(|_| !is_end);
+        let next = claims.last().map(|claim| claim.cursor).filter(|_| !is_end);
         let mut due = Vec::new();
         for claim in claims {
             let facts = claim.facts.read()?;

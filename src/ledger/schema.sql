@@ -7,13 +7,15 @@ CREATE TABLE settings (
     value TEXT NOT NULL
 );
 
--- The number of the last change: one change is what one notice altered in one lane.
+-- The numbers of the last change and of the last event: one change is what one notice altered in one lane.
 CREATE TABLE counters (
     name  TEXT NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL
 );
 
 CREATE TABLE events (
+    -- The relay's own number of the event, which its claims carry: a few bytes in place of source and uuid.
+    number     INTEGER NOT NULL PRIMARY KEY,
     source     TEXT NOT NULL,
     event      BLOB NOT NULL,
     misp_id    BIGINT NOT NULL,
@@ -38,15 +40,15 @@ CREATE TABLE events (
     read_publication BIGINT NOT NULL DEFAULT 0,
     read_published BOOLEAN NOT NULL DEFAULT FALSE,
     read_at BIGINT NOT NULL DEFAULT 0,
-    PRIMARY KEY (source, event)
+    UNIQUE (source, event)
 );
 CREATE INDEX events_by_misp_id ON events (source, misp_id);
 CREATE INDEX events_deleted ON events (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX events_unfinished ON events (source) WHERE unfinished <> 0;
 
 CREATE TABLE claims (
-    source       TEXT NOT NULL,
-    event        BLOB NOT NULL,
+    -- events.number.
+    event_number BIGINT NOT NULL,
     attribute    BLOB NOT NULL,
     part         SMALLINT NOT NULL,
     -- Key of the object that it counts for.
@@ -65,16 +67,16 @@ CREATE TABLE claims (
     -- time counts as this. What is known already was heard by now.
     heard_at BIGINT NOT NULL DEFAULT 0,
     -- Withdrawals find their claims by the attribute alone: MISP's numbers of events are not for ever.
-    PRIMARY KEY (source, attribute, event, part)
+    PRIMARY KEY (attribute, event_number, part)
 );
 CREATE INDEX claims_by_object ON claims (object);
 -- The claims of an event. Tag frames name the attribute by its number. Walks sort the claims of one number by
 -- themselves: MISP gives each attribute a number of its own.
-CREATE INDEX claims_by_event ON claims (source, event, attribute_id);
+CREATE INDEX claims_by_event ON claims (event_number, attribute_id);
 CREATE INDEX claims_by_value ON claims (lower(value));
 CREATE INDEX claims_of_the_future ON claims (object) WHERE timestamp > heard_at / 1000;
 -- Object frames name the MISP object.
-CREATE INDEX claims_by_misp_object ON claims (source, misp_object) WHERE misp_object IS NOT NULL;
+CREATE INDEX claims_by_misp_object ON claims (misp_object) WHERE misp_object IS NOT NULL;
 
 -- What each view wants to exist: the merged claims.
 CREATE TABLE wanted (
@@ -350,4 +352,4 @@ CREATE TABLE event_tags (
 );
 CREATE INDEX event_tags_by_tag ON event_tags (source, tag);
 
-INSERT INTO counters (name, value) VALUES ('change', 0), ('clock', 0), ('clock jumped', 0);
+INSERT INTO counters (name, value) VALUES ('change', 0), ('event', 0), ('clock', 0), ('clock jumped', 0);

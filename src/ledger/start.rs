@@ -145,13 +145,13 @@ fn moved(
 /// Gives all claims the keys of another namespace, and forgets what was wanted and sent under the old
 /// one, and how the view was made: the ledger is judged anew after this.
 fn rename_objects(tx: &Transaction<'_>, views: &Views) -> Result<()> {
-    let mut cursor = ClaimCursor::beginning();
+    let mut cursor = ClaimCursor::BEGINNING;
     loop {
-        let claims = claims::walk(tx, &cursor, STEP_ROWS)?;
+        let claims = claims::walk(tx, cursor, STEP_ROWS)?;
         let Some(last) = claims.last() else { break };
-        cursor = last.cursor.clone();
+        cursor = last.cursor;
         for claim in &claims {
-            claims::rename(tx, claim.cursor.key(), views.object_key(&claim.observable))?;
+            claims::rename(tx, claim.key(), views.object_key(&claim.observable))?;
         }
     }
     // Every id is another one from now on, so nothing that was sent stands for what is wanted.

@@ -1,13 +1,17 @@
-//! The table `counters`: the number of the last change, and what the ledger notes of the clock.
+//! The table `counters`: the numbers of the last change and of the last event, and what the ledger notes of the clock.
 
 use crate::ledger::sql::{Result, SqlError, Transaction, statements, values};
 
 statements! {
     NEXT_CHANGE() =
         "UPDATE counters SET value = value + 1 WHERE name = 'change' RETURNING value";
+    NEXT_EVENT() =
+        "UPDATE counters SET value = value + 1 WHERE name = 'event' RETURNING value";
     LAST_CHANGE() = "SELECT value FROM counters WHERE name = 'change'";
     RAISE_CHANGE() = "UPDATE counters SET value = (SELECT COALESCE(MAX(change), 0) FROM wanted)
         WHERE name = 'change' AND value < (SELECT MAX(change) FROM wanted)";
+    RAISE_EVENT() = "UPDATE counters SET value = (SELECT COALESCE(MAX(number), 0) FROM events)
+        WHERE name = 'event' AND value < (SELECT MAX(number) FROM events)";
     TOUCH() = "UPDATE counters SET value = value WHERE name = 'change'";
     TIME(Text) = "SELECT value FROM counters WHERE name = $1";
     STORE_TIME(Text, Integer) = "INSERT INTO counters (name, value) VALUES ($1, $2)
@@ -34,13 +38,19 @@ pub(in crate::ledger) fn next_change(tx: &Transaction<'_>) -> Result<i64> {
     tx.row(&NEXT_CHANGE, &values![])?.ok_or(SqlError::NoRow)
 }
 
+/// Counts a new event; returns its number.
+pub(super) fn next_event(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&NEXT_EVENT, &values![])?.ok_or(SqlError::NoRow)
+}
+
 pub(in crate::ledger) fn last_change(tx: &Transaction<'_>) -> Result<i64> {
     tx.row(&LAST_CHANGE, &values![])?.ok_or(SqlError::NoRow)
 }
 
-/// Raises the number of the last change to the highest that a wanted object has.
-pub(in crate::ledger) fn raise_change(tx: &Transaction<'_>) -> Result<()> {
-    tx.execute(&RAISE_CHANGE, &values![]).map(drop)
+/// Raises the numbers of the last change and of the last event to the highest that are in use.
+pub(in crate::ledger) fn raise(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute(&RAISE_CHANGE, &values![])?;
+    tx.execute(&RAISE_EVENT, &values![]).map(drop)
 }
 
 /// Writes what is there already, which fails where nothing can be written.

@@ -5,20 +5,20 @@ use uuid::Uuid;
 use crate::ledger::sql::{Result, Transaction, statements, values};
 use crate::pure::misp::Decay;
 
-/// The score of a row of `claims`; NULL where no model applies.
+/// The score of a row of `claims`, joined with its event `e`; NULL where no model applies.
 macro_rules! score {
     () => {
         "(SELECT d.score FROM decay d
-          WHERE d.source = claims.source AND d.attribute = claims.attribute)"
+          WHERE d.source = e.source AND d.attribute = claims.attribute)"
     };
 }
 pub(super) use score;
 
-/// Whether a row of `claims` has decayed; NULL where no model applies.
+/// Whether a row of `claims`, joined with its event `e`, has decayed; NULL where no model applies.
 macro_rules! decayed {
     () => {
         "(SELECT d.decayed FROM decay d
-          WHERE d.source = claims.source AND d.attribute = claims.attribute)"
+          WHERE d.source = e.source AND d.attribute = claims.attribute)"
     };
 }
 pub(super) use decayed;
@@ -31,7 +31,8 @@ statements! {
         "INSERT INTO decay (source, attribute, score, decayed) VALUES ($1, $2, $3, $4)";
     DELETE_UNCLAIMED(Text, Bytes) =
         "DELETE FROM decay WHERE source = $1 AND attribute = $2 AND NOT EXISTS
-             (SELECT 1 FROM claims c WHERE c.source = $1 AND c.attribute = $2)";
+             (SELECT 1 FROM claims c JOIN events e ON e.number = c.event_number
+              WHERE c.attribute = $2 AND e.source = $1)";
 }
 
 pub(in crate::ledger) fn of_attribute(

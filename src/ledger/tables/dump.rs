@@ -11,11 +11,11 @@ use crate::ledger::sql::{
     Columns, FromRow, Result, Statement, Transaction, Value, statements, values,
 };
 
-/// Declares all tables and the columns that are told of each.
+/// Declares all tables and the columns that are told of each, beside what they are joined with.
 macro_rules! tables {
-    ($($name:ident = $table:literal $columns:literal;)+) => {
+    ($($name:ident = $table:literal $columns:literal $(beside $joined:literal)?;)+) => {
         statements! {
-            $($name() = concat!("SELECT ", $columns, " FROM ", $table);)+
+            $($name() = concat!("SELECT ", $columns, " FROM ", $table $(, " ", $joined)?);)+
         }
 
         static TABLES: &[(&str, &Statement)] = &[$(($table, &$name)),+];
@@ -30,7 +30,8 @@ tables! {
     CURSORS = "cursors" "*";
     TARGETS = "targets" "*";
     EVENTS = "events" "*";
-    CLAIMS = "claims" "*";
+    CLAIMS = "claims" "e.source, e.event, claims.*"
+        beside "LEFT JOIN events e ON e.number = claims.event_number";
     WANTED = "wanted" "*";
     DELIVERED = "delivered" "*";
     QUEUE = "queue" "*";

@@ -2,20 +2,30 @@
 
 use uuid::Uuid;
 
+use super::counters;
 use super::keys::{EventKey, EventOfSource};
 use crate::ledger::sql::{Result, SqlError, Transaction, decode, encode, row, statements, values};
 use crate::pure::convert::EventFacts;
 
+/// The number of the event of source $1 with uuid $2.
+macro_rules! number {
+    () => {
+        "(SELECT number FROM events WHERE source = $1 AND event = $2)"
+    };
+}
+pub(super) use number;
+
 statements! {
+    NUMBER(Text, Bytes) = "SELECT number FROM events WHERE source = $1 AND event = $2";
     STORED(Text, Bytes) =
         "SELECT timestamp, content, sequence, deleted_at, facts FROM events
          WHERE source = $1 AND event = $2";
     FACTS(Text, Bytes) = "SELECT facts FROM events WHERE source = $1 AND event = $2";
     STORE_FACTS(Text, Bytes, Text) =
         "UPDATE events SET facts = $3 WHERE source = $1 AND event = $2";
-    BEGIN_SNAPSHOT(Text, Bytes, Integer, Integer, Text) =
-        "INSERT INTO events (source, event, misp_id, timestamp, sequence, generation, facts)
-         VALUES ($1, $2, $3, $4, 1, 1, $5)
+    BEGIN_SNAPSHOT(Text, Bytes, Integer, Integer, Text, Integer) =
+        "INSERT INTO events (number, source, event, misp_id, timestamp, sequence, generation, facts)
+         VALUES ($6, $1, $2, $3, $4, 1, 1, $5)
          ON CONFLICT (source, event) DO UPDATE SET misp_id = excluded.misp_id,
              timestamp = excluded.timestamp, facts = excluded.facts, content = NULL,
              deleted_at = NULL, unfinished = CASE WHEN events.unfinished = 2 THEN 1 ELSE events.unfinished END,
@@ -33,10 +43,10 @@ statements! {
     TOUCH(Text, Bytes) =
         "UPDATE events SET sequence = sequence + 1, content = NULL
          WHERE source = $1 AND event = $2";
-    DELETE(Text, Bytes, Integer, Integer) =
+    DELETE(Text, Bytes, Integer, Integer, Integer) =
         "INSERT INTO events
-             (source, event, misp_id, timestamp, sequence, generation, deleted_at, facts)
-         VALUES ($1, $2, 0, $3, 1, 1, $4, '{}')
+             (number, source, event, misp_id, timestamp, sequence, generation, deleted_at, facts)
+         VALUES ($5, $1, $2, 0, $3, 1, 1, $4, '{}')
          ON CONFLICT (source, event) DO UPDATE SET deleted_at = excluded.deleted_at,
              content = NULL, sequence = events.sequence + 1, generation = events.generation + 1";
     BEGIN_WHOLE(Text, Bytes, Integer) =
@@ -65,13 +75,26 @@ statements! {
         "SELECT e.deleted_at, e.skipped, r.due_at FROM events e
          LEFT JOIN reads r ON r.source = e.source AND r.event = e.event WHERE e.event = $1";
     FORGET_DELETED(Integer, Integer) =
-        "DELETE FROM events WHERE (source, event) IN
-         (SELECT e.source, e.event FROM events e WHERE e.deleted_at < $1 AND e.unfinished = 0
-          AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.source = e.source AND c.event = e.event)
+        "DELETE FROM events WHERE number IN
+         (SELECT e.number FROM events e WHERE e.deleted_at < $1 AND e.unfinished = 0
+          AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.event_number = e.number)
           AND NOT EXISTS (SELECT 1 FROM reads r WHERE r.source = e.source AND r.event = e.event)
           LIMIT $2)";
     NOT_AFTER(Integer) = "UPDATE events SET deleted_at = $1 WHERE deleted_at > $1";
     UNFINISHED_OF_ALL() = "SELECT source, event FROM events WHERE unfinished <> 0";
+}
+
+/// The number by which its claims name an event, if the ledger knows it.
+pub(super) fn number_of(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<Option<i64>> {
+    tx.row(&NUMBER, &values![source, event])
+}
+
+/// The same of an event that may be new.
+fn number_or_next(tx: &Transaction<'_>, event: EventKey<'_>) -> Result<i64> {
+    number_of(tx, event)?.map_or_else(|| counters::next_event(tx), Ok)
 }
 
 row! {
@@ -141,7 +164,8 @@ pub(in crate::ledger) fn begin_snapshot(
 ) -> Result<EventStage> {
     let encoded = encode(facts)?;
     let EventFacts { uuid, id, timestamp, .. } = *facts;
-    let values = values![source, uuid, id, timestamp, &encoded];
+    let number = number_or_next(tx, EventKey::new(source, uuid))?;
+    let values = values![source, uuid, id, timestamp, &encoded, number];
     tx.row(&BEGIN_SNAPSHOT, &values)?.ok_or(SqlError::NoRow)
 }
 
@@ -216,10 +240,12 @@ pub(in crate::ledger) struct DeletedAt {
 /// Marks an event as deleted, known or not.
 pub(in crate::ledger) fn delete(
     tx: &Transaction<'_>,
-    EventKey { source, event }: EventKey<'_>,
+    key: EventKey<'_>,
     DeletedAt { timestamp, heard }: DeletedAt,
 ) -> Result<()> {
-    tx.execute(&DELETE, &values![source, event, timestamp, heard]).map(drop)
+    let number = number_or_next(tx, key)?;
+    let EventKey { source, event } = key;
+    tx.execute(&DELETE, &values![source, event, timestamp, heard, number]).map(drop)
 }
 
 /// Work on all claims of an event, which may need several transactions.

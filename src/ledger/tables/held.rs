@@ -22,14 +22,13 @@ statements! {
         "DELETE FROM held WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
     FORGET_GONE(Text, Bytes) =
         "DELETE FROM held WHERE source = $1 AND event = $2 AND NOT EXISTS (
-             SELECT 1 FROM claims c WHERE c.source = held.source AND c.event = held.event
-             AND c.attribute = held.attribute AND c.part = held.part)";
+             SELECT 1 FROM claims c JOIN events e ON e.number = c.event_number
+             WHERE e.source = held.source AND e.event = held.event AND c.attribute = held.attribute AND c.part = held.part)";
     BY_EVENT() =
         "SELECT h.event, count(*), MIN(h.since) AS since, MIN(c.value), MIN(e.facts)
          FROM held h
          LEFT JOIN events e ON e.source = h.source AND e.event = h.event
-         LEFT JOIN claims c ON c.source = h.source AND c.event = h.event
-             AND c.attribute = h.attribute AND c.part = h.part
+         LEFT JOIN claims c ON c.event_number = e.number AND c.attribute = h.attribute AND c.part = h.part
          GROUP BY h.event ORDER BY since";
     SINCE(Text, Bytes, Bytes) =
         "SELECT MIN(since) FROM held WHERE source = $1 AND event = $2 AND attribute = $3";

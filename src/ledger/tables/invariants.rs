@@ -126,15 +126,15 @@ macro_rules! rules {
 rules! {
     CLAIMS_HAVE_EVENTS = {
         invariant: "claims-have-events",
-        columns: "c.source, c.event, c.attribute, c.part",
-        rows: "FROM claims c LEFT JOIN events e ON e.source = c.source AND e.event = c.event
-               WHERE e.event IS NULL",
+        columns: "c.event_number, c.attribute, c.part",
+        rows: "FROM claims c LEFT JOIN events e ON e.number = c.event_number
+               WHERE e.number IS NULL",
         remedy: REREAD,
     }
     DELETED_EVENTS_CLAIM_NOTHING = {
         invariant: "deleted-events-claim-nothing",
-        columns: "c.source, c.event, c.attribute, c.part",
-        rows: "FROM events e JOIN claims c ON c.source = e.source AND c.event = e.event
+        columns: "e.source, e.event, c.attribute, c.part",
+        rows: "FROM events e JOIN claims c ON c.event_number = e.number
                WHERE e.deleted_at IS NOT NULL AND e.unfinished = 0",
         remedy: REREAD,
     }
@@ -205,12 +205,19 @@ rules! {
         rows: "FROM wanted w WHERE w.change > (SELECT value FROM counters WHERE name = 'change')",
         remedy: REPAIR,
     }
+    EVENTS_ARE_COUNTED = {
+        invariant: "events-are-counted",
+        columns: "e.source, e.event, e.number",
+        rows: "FROM events e WHERE e.number > (SELECT value FROM counters WHERE name = 'event')",
+        remedy: REPAIR,
+    }
     HELD_CLAIMS_EXIST = {
         invariant: "held-claims-exist",
         columns: "h.source, h.event, h.attribute, h.part",
-        rows: "FROM held h LEFT JOIN claims c ON c.source = h.source AND c.event = h.event
+        rows: "FROM held h LEFT JOIN events e ON e.source = h.source AND e.event = h.event
+                   LEFT JOIN claims c ON c.event_number = e.number
                    AND c.attribute = h.attribute AND c.part = h.part
-               WHERE c.event IS NULL",
+               WHERE c.part IS NULL",
         remedy: REREAD,
     }
     READS_ARE_SOUND = {

@@ -89,28 +89,22 @@ impl FromRow for EventCursor {
 }
 
 /// Where a walk over all claims stands: at the claim that it came to last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ledger) struct ClaimCursor {
-    pub source: String,
-    pub event: Uuid,
+    /// The relay's number of the event, see the table `events`.
+    pub event_number: i64,
     pub at: EventCursor,
 }
 
 impl ClaimCursor {
     /// Before the first claim.
-    pub(in crate::ledger) fn beginning() -> Self {
-        Self { source: String::new(), event: Uuid::nil(), at: EventCursor::BEGINNING }
-    }
-
-    pub(in crate::ledger) fn key(&self) -> ClaimKey<'_> {
-        EventKey::new(&self.source, self.event).claim(self.at.place)
-    }
+    pub(in crate::ledger) const BEGINNING: Self =
+        Self { event_number: 0, at: EventCursor::BEGINNING };
 }
 
 impl FromRow for ClaimCursor {
     fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
-        let (source, event) = (columns.take()?, columns.take()?);
-        Ok(Self { source, event, at: EventCursor::from_row(columns)? })
+        Ok(Self { event_number: columns.take()?, at: EventCursor::from_row(columns)? })
     }
 }
 

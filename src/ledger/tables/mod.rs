@@ -24,6 +24,7 @@ pub(super) mod reads;
 #[cfg(test)]
 mod registry;
 pub(super) mod settings;
+mod shortened;
 pub(super) mod sightings;
 pub(super) mod standings;
 pub(super) mod suppressed;

@@ -2,11 +2,12 @@
 //! They are most of the ledger's bytes, and bytes are most of its work: what is written goes through the
 //! write-ahead log, the file and the disk.
 //!
-//! A text is packed with LZ4 and a dictionary of what most of them say. A dictionary is part of the schema:
+//! A text has its UUIDs shortened, and is packed with LZ4 and a dictionary of what most of them say. A dictionary is part of the schema:
 //! what was packed with it can be read with no other.
 
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_with_dict, uncompressed_size};
 
+use super::shortened::{lengthen, shorten};
 use crate::ledger::sql::{FromColumn, Result, SqlError, ValueRef, decode};
 use crate::pure::convert::ClaimFacts;
 
@@ -18,21 +19,25 @@ const MOST_OF_A_BYTE: usize = 256;
 
 /// Packs the body of a wanted object.
 pub(super) fn pack_body(body: &str) -> Vec<u8> {
-    compress_prepend_size_with_dict(body.as_bytes(), BODIES)
+    pack(body, BODIES)
 }
 
 /// Packs the facts of a claim, which are JSON.
 pub(super) fn pack_facts(facts: &str) -> Vec<u8> {
-    compress_prepend_size_with_dict(facts.as_bytes(), FACTS)
+    pack(facts, FACTS)
+}
+
+fn pack(text: &str, dictionary: &[u8]) -> Vec<u8> {
+    compress_prepend_size_with_dict(&shorten(text), dictionary)
 }
 
 /// `None`: nothing that was packed with this dictionary.
 fn unpack(packed: &[u8], dictionary: &[u8]) -> Option<String> {
     let (size, packed) = uncompressed_size(packed).ok()?;
     let is_possible = size <= MOST_OF_A_BYTE.saturating_mul(packed.len() + 1);
-    let text = is_possible.then(|| decompress_with_dict(packed, size, dictionary))?.ok()?;
+    let short = is_possible.then(|| decompress_with_dict(packed, size, dictionary))?.ok()?;
     // What was cut off may be read all the same.
-    String::from_utf8(text).ok().filter(|text| text.len() == size)
+    lengthen(&short).filter(|_| short.len() == size)
 }
 
 /// Reads a column of this name, if it is one that is kept packed.

@@ -6,21 +6,21 @@ use uuid::Uuid;
 use super::keys::EventKey;
 use crate::ledger::sql::{Result, Transaction, row, statements, values};
 
-/// The date of the newest expiration of a row of `claims`, Unix milliseconds.
+/// The date of the newest expiration of a row of `claims`, joined with its event `e`, Unix milliseconds.
 macro_rules! expires_at {
     () => {
         "(SELECT s.at * 1000 FROM sightings s
-          WHERE s.source = claims.source AND s.attribute = claims.attribute AND s.kind = 2
+          WHERE s.source = e.source AND s.attribute = claims.attribute AND s.kind = 2
           AND s.value IN (claims.value, '') ORDER BY s.number DESC, s.at DESC LIMIT 1)"
     };
 }
 pub(super) use expires_at;
 
-/// How many false positives were reported of a row of `claims`.
+/// How many false positives were reported of a row of `claims`, joined with its event `e`.
 macro_rules! false_positives {
     () => {
         "(SELECT count(*) FROM sightings s
-          WHERE s.source = claims.source AND s.attribute = claims.attribute AND s.kind = 1
+          WHERE s.source = e.source AND s.attribute = claims.attribute AND s.kind = 1
           AND s.value IN (claims.value, ''))"
     };
 }
@@ -41,8 +41,9 @@ statements! {
          WHERE heard_at > $1 AND heard_at < $2 ORDER BY heard_at LIMIT $3";
     FORGET_UNCLAIMED(Integer, Integer) = "DELETE FROM sightings
          WHERE heard_at > $1 AND heard_at <= $2 AND NOT EXISTS
-             (SELECT 1 FROM claims c WHERE c.source = sightings.source
-              AND c.event = sightings.event AND c.attribute = sightings.attribute)";
+             (SELECT 1 FROM claims c JOIN events e ON e.number = c.event_number
+              WHERE e.source = sightings.source AND e.event = sightings.event
+              AND c.attribute = sightings.attribute)";
     NOT_AFTER(Integer) = "UPDATE sightings SET heard_at = $1 WHERE heard_at > $1";
 }
 

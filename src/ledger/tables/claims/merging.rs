@@ -20,12 +20,12 @@ macro_rules! suppressed {
          OR claims.path = 'url:value' AND EXISTS (
              SELECT 1 FROM claims form
              JOIN suppressed_spellings s ON s.spelling = lower(form.value)
-             WHERE form.source = claims.source AND form.event = claims.event
+             WHERE form.event_number = claims.event_number
              AND form.attribute = claims.attribute AND form.path = 'url:value'))"
     };
 }
 
-/// The columns of [`Beside`].
+/// The columns of [`Beside`], of `claims` joined with its event `e`.
 macro_rules! beside {
     () => {
         concat!(
@@ -44,14 +44,15 @@ macro_rules! beside {
 
 statements! {
     OF_OBJECT(Bytes) = concat!(
-        "SELECT source, event, attribute, part, object, path, value, claimed_at, heard_at, ",
-        beside!(), ", digest, facts FROM claims WHERE object = $1"
+        "SELECT e.source, e.event, attribute, part, object, path, value, claimed_at, heard_at, ",
+        beside!(), ", digest, claims.facts
+         FROM claims JOIN events e ON e.number = event_number WHERE object = $1"
     );
     /// The index alone answers it.
     CLAIMED(Bytes) = "SELECT object FROM claims WHERE object = $1 LIMIT 1";
     BESIDE(Text, Bytes, Bytes, Integer) = concat!(
-        "SELECT ", beside!(), " FROM claims
-         WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4"
+        "SELECT ", beside!(), " FROM claims JOIN events e ON e.number = event_number
+         WHERE e.source = $1 AND e.event = $2 AND attribute = $3 AND part = $4"
     );
     IS_ANYTHING_BESIDE(Text) =
         "SELECT EXISTS (SELECT 1 FROM suppressed_spellings)

@@ -22,30 +22,37 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::decay;
-use super::keys::{ClaimCursor, ClaimKey, ClaimPlace, EventKey};
+use super::events::{number, number_of};
+use super::keys::{ClaimKey, ClaimPlace, EventKey};
 use super::packed::{PackedFacts, pack_facts};
 use crate::ledger::sql::{Result, SqlError, Transaction, encode, statements, values};
 use crate::pure::convert::{Claim, ClaimFacts};
 use crate::pure::stix::Sight;
 
+/// The claim of attribute $3, part $4, of the event of source $1 with uuid $2.
+macro_rules! by_key {
+    () => {
+        concat!(" WHERE attribute = $3 AND part = $4 AND event_number = ", number!())
+    };
+}
+
 statements! {
-    DIGESTS(Text, Bytes) =
-        "SELECT attribute, part, object, digest FROM claims WHERE source = $1 AND event = $2";
-    FACTS(Text, Bytes, Bytes, Integer) =
-        "SELECT facts FROM claims
-         WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
-    OBJECT(Text, Bytes, Bytes, Integer) =
-        "SELECT object FROM claims
-         WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
+    DIGESTS(Text, Bytes) = concat!(
+        "SELECT attribute, part, object, digest FROM claims WHERE event_number = ", number!()
+    );
+    FACTS(Text, Bytes, Bytes, Integer) = concat!("SELECT facts FROM claims", by_key!());
+    OBJECT(Text, Bytes, Bytes, Integer) = concat!("SELECT object FROM claims", by_key!());
     COUNT() = "SELECT count(*) FROM claims";
-    ARE_THERE(Text) = "SELECT EXISTS (SELECT 1 FROM claims WHERE source = $1)";
+    ARE_THERE(Text) =
+        "SELECT EXISTS (SELECT 1 FROM events e WHERE e.source = $1
+             AND EXISTS (SELECT 1 FROM claims c WHERE c.event_number = e.number))";
     /// `claimed_at` stays while the observable stays, and `heard_at` while MISP's timestamp stays too: a publication
     /// without news moves neither.
-    WRITE(Text, Bytes, Bytes, Integer, Bytes, Integer, Bytes, Text, Text, Integer, Integer, Integer, Bytes) =
-        "INSERT INTO claims (source, event, attribute, part, object, attribute_id, misp_object,
+    WRITE(Integer, Bytes, Integer, Bytes, Integer, Bytes, Text, Text, Integer, Integer, Integer, Bytes) =
+        "INSERT INTO claims (event_number, attribute, part, object, attribute_id, misp_object,
          path, value, timestamp, claimed_at, heard_at, digest, facts)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13)
-         ON CONFLICT (source, attribute, event, part) DO UPDATE SET
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12)
+         ON CONFLICT (attribute, event_number, part) DO UPDATE SET
             claimed_at = CASE WHEN claims.object = excluded.object
                          THEN claims.claimed_at ELSE excluded.claimed_at END,
             heard_at = CASE WHEN claims.object = excluded.object
@@ -55,19 +62,15 @@ statements! {
             misp_object = excluded.misp_object, path = excluded.path, value = excluded.value,
             timestamp = excluded.timestamp, digest = excluded.digest, facts = excluded.facts
          RETURNING claimed_at, heard_at";
-    ALTER(Bytes, Integer, Text, Bytes, Bytes, Integer) =
-        "UPDATE claims SET facts = $1, digest = $2
-         WHERE source = $3 AND event = $4 AND attribute = $5 AND part = $6";
-    RENAME(Bytes, Integer, Text, Bytes, Bytes, Integer) =
-        "UPDATE claims SET object = $1, digest = $2
-         WHERE source = $3 AND event = $4 AND attribute = $5 AND part = $6";
+    ALTER(Text, Bytes, Bytes, Integer, Bytes, Integer) =
+        concat!("UPDATE claims SET facts = $5, digest = $6", by_key!());
+    RENAME(Text, Bytes, Bytes, Integer, Bytes, Integer) =
+        concat!("UPDATE claims SET object = $5, digest = $6", by_key!());
     /// Unless the claim has become another since.
-    RENEW(Integer, Text, Bytes, Bytes, Integer, Bytes, Integer) =
-        "UPDATE claims SET claimed_at = $1
-         WHERE source = $2 AND event = $3 AND attribute = $4 AND part = $5
-         AND object = $6 AND claimed_at = $7";
-    DELETE(Text, Bytes, Bytes, Integer) =
-        "DELETE FROM claims WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
+    RENEW(Text, Bytes, Bytes, Integer, Integer, Bytes, Integer) = concat!(
+        "UPDATE claims SET claimed_at = $5", by_key!(), " AND object = $6 AND claimed_at = $7"
+    );
+    DELETE(Text, Bytes, Bytes, Integer) = concat!("DELETE FROM claims", by_key!());
 }
 
 /// Claims written, ended or merged anew in one transaction.
@@ -165,17 +168,17 @@ pub(in crate::ledger) struct WrittenClaim {
 /// Writes claims of an event; returns them in their order.
 pub(in crate::ledger) fn write(
     tx: &Transaction<'_>,
-    EventKey { source, event }: EventKey<'_>,
+    event: EventKey<'_>,
     claims: Vec<NewClaim>,
     now: i64,
 ) -> Result<Vec<WrittenClaim>> {
+    let event_number = number_of(tx, event)?.ok_or(SqlError::NoRow)?;
     let packed: Vec<Vec<u8>> = claims.iter().map(|new| pack_facts(&new.facts)).collect();
     let rows = claims.iter().zip(&packed).map(|(new, facts)| {
         let NewClaim { claim, object, digest, .. } = new;
         let Claim { attribute, part, observable, facts: said } = claim;
         values![
-            source,
-            event,
+            event_number,
             *attribute,
             i16::from(*part),
             *object,
@@ -202,8 +205,8 @@ pub(in crate::ledger) fn alter(
 ) -> Result<()> {
     let ClaimKey { event: EventKey { source, event }, attribute, part } = key;
     let facts = pack_facts(&encode(facts)?);
-    tx.execute(&ALTER, &values![facts.as_slice(), ALTERED, source, event, attribute, part])
-        .map(drop)
+    let values = values![source, event, attribute, part, facts.as_slice(), ALTERED];
+    tx.execute(&ALTER, &values).map(drop)
 }
 
 /// Gives a claim the key that its observable has now. The next snapshot writes the claim anew.
@@ -213,7 +216,7 @@ pub(in crate::ledger) fn rename(
     object: Uuid,
 ) -> Result<()> {
     let ClaimKey { event: EventKey { source, event }, attribute, part } = key;
-    tx.execute(&RENAME, &values![object, ALTERED, source, event, attribute, part]).map(drop)
+    tx.execute(&RENAME, &values![source, event, attribute, part, object, ALTERED]).map(drop)
 }
 
 /// Has a claim count from `from` on, Unix milliseconds, if it is still as the walk saw it; whether it is.
@@ -222,10 +225,9 @@ pub(in crate::ledger) fn renew(
     seen: &WalkedClaim,
     from: i64,
 ) -> Result<bool> {
-    let WalkedClaim { cursor, object, sight, .. } = seen;
-    let ClaimCursor { source, event, at } = cursor;
-    let ClaimPlace { attribute, part } = at.place;
-    let values = values![from, source, event, attribute, part, object, sight.claimed_at];
+    let [source, event, attribute, part] = by_key(seen.key());
+    let (from, object) = (from.into(), seen.object.into());
+    let values = [source, event, attribute, part, from, object, seen.sight.claimed_at.into()];
     Ok(tx.execute(&RENEW, &values)? > 0)
 }
 

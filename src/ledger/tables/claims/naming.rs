@@ -8,19 +8,23 @@ use crate::pure::stix::Observable;
 
 statements! {
     NAMED_BY_VALUE(Text, Text) =
-        "SELECT source, event, attribute FROM claims
-         WHERE lower(value) = lower($1) AND value = $1 AND path = $2
-         ORDER BY timestamp DESC, attribute";
+        "SELECT e.source, e.event, c.attribute
+         FROM claims c JOIN events e ON e.number = c.event_number
+         WHERE lower(c.value) = lower($1) AND c.value = $1 AND c.path = $2
+         ORDER BY c.timestamp DESC, c.attribute";
     NAMED_BY_EVENT(Bytes) =
-        "SELECT source, event, attribute FROM claims WHERE event = $1
-         ORDER BY attribute_id, attribute";
+        "SELECT e.source, e.event, c.attribute
+         FROM claims c JOIN events e ON e.number = c.event_number WHERE e.event = $1
+         ORDER BY c.attribute_id, c.attribute";
     NAMED_BY_ATTRIBUTE(Bytes) =
-        "SELECT source, event, attribute FROM claims WHERE attribute = $1";
+        "SELECT e.source, e.event, c.attribute
+         FROM claims c JOIN events e ON e.number = c.event_number WHERE c.attribute = $1";
     /// Of a URL also those of its other form, which a suppression withholds as well.
     SPELLED(Text) =
-        "SELECT DISTINCT c.object, c.source, c.event, c.attribute, c.part
-         FROM claims named JOIN claims c ON c.source = named.source
-             AND c.event = named.event AND c.attribute = named.attribute
+        "SELECT DISTINCT c.object, e.source, e.event, c.attribute, c.part
+         FROM claims named
+         JOIN claims c ON c.event_number = named.event_number AND c.attribute = named.attribute
+         JOIN events e ON e.number = c.event_number
          WHERE (c.part = named.part OR c.path = 'url:value') AND lower(named.value) = $1";
 }
 

@@ -4,14 +4,17 @@ use uuid::Uuid;
 
 use super::STEP_ROWS;
 use crate::ledger::sql::{Columns, FromRow, Result, Transaction, statements, values};
+use crate::ledger::tables::events::number;
 use crate::ledger::tables::keys::{ClaimPlace, EventCursor, EventKey};
 use crate::ledger::tables::packed::PackedFacts;
 
 /// The columns of [`EventClaim`].
 macro_rules! of_event {
     () => {
-        "SELECT attribute, part, object, timestamp, facts FROM claims
-         WHERE source = $1 AND event = $2"
+        concat!(
+            "SELECT attribute, part, object, timestamp, facts FROM claims WHERE event_number = ",
+            number!()
+        )
     };
 }
 
@@ -19,18 +22,23 @@ statements! {
     OF_ATTRIBUTE(Text, Bytes, Bytes) = concat!(of_event!(), " AND attribute = $3");
     OF_MISP_OBJECT(Text, Bytes, Bytes) = concat!(of_event!(), " AND misp_object = $3");
     OF_ATTRIBUTE_ID(Text, Bytes, Integer) = concat!(of_event!(), " AND attribute_id = $3");
-    AFTER(Text, Bytes, Integer, Bytes, Integer, Integer) =
-        "SELECT attribute_id, attribute, part, object FROM claims
-         WHERE source = $1 AND event = $2 AND (attribute_id, attribute, part) > ($3, $4, $5)
-         ORDER BY attribute_id, attribute, part LIMIT $6";
-    OBJECTS_OF_ATTRIBUTE(Text, Bytes, Bytes) =
-        "SELECT object FROM claims WHERE source = $1 AND event = $2 AND attribute = $3";
-    VALUES_OF_ATTRIBUTE(Text, Bytes, Bytes) =
-        "SELECT value FROM claims WHERE source = $1 AND event = $2 AND attribute = $3";
+    AFTER(Text, Bytes, Integer, Bytes, Integer, Integer) = concat!(
+        "SELECT attribute_id, attribute, part, object FROM claims WHERE event_number = ", number!(),
+        " AND (attribute_id, attribute, part) > ($3, $4, $5)
+         ORDER BY attribute_id, attribute, part LIMIT $6"
+    );
+    OBJECTS_OF_ATTRIBUTE(Text, Bytes, Bytes) = concat!(
+        "SELECT object FROM claims WHERE attribute = $3 AND event_number = ", number!()
+    );
+    VALUES_OF_ATTRIBUTE(Text, Bytes, Bytes) = concat!(
+        "SELECT value FROM claims WHERE attribute = $3 AND event_number = ", number!()
+    );
     EVENTS_OF_ATTRIBUTE(Text, Bytes) =
-        "SELECT event FROM claims WHERE source = $1 AND attribute = $2";
+        "SELECT e.event FROM claims c JOIN events e ON e.number = c.event_number
+         WHERE c.attribute = $2 AND e.source = $1";
     EVENTS_OF_MISP_OBJECT(Text, Bytes) =
-        "SELECT event FROM claims WHERE source = $1 AND misp_object = $2";
+        "SELECT e.event FROM claims c JOIN events e ON e.number = c.event_number
+         WHERE c.misp_object = $2 AND e.source = $1";
 }
 
 /// A claim of an event that is known.

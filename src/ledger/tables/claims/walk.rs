@@ -3,7 +3,9 @@
 use uuid::Uuid;
 
 use crate::ledger::sql::{Columns, FromRow, Result, Transaction, statements, values};
-use crate::ledger::tables::keys::{ClaimCursor, ClaimPlace, EventCursor};
+use crate::ledger::tables::keys::{
+    ClaimCursor, ClaimKey, ClaimPlace, EventCursor, EventKey, EventOfSource,
+};
 use crate::ledger::tables::packed::PackedFacts;
 use crate::ledger::tables::sightings::expires_at;
 use crate::pure::stix::{Observable, Sight};
@@ -11,11 +13,12 @@ use crate::pure::stix::{Observable, Sight};
 statements! {
     OBJECTS_AFTER(Bytes, Integer) =
         "SELECT DISTINCT object FROM claims WHERE object > $1 ORDER BY object LIMIT $2";
-    WALK(Text, Bytes, Integer, Bytes, Integer, Integer) = concat!(
-        "SELECT source, event, attribute_id, attribute, part, object, path, value, claimed_at, heard_at, ",
-        expires_at!(), ", facts FROM claims
-         WHERE (source, event, attribute_id, attribute, part) > ($1, $2, $3, $4, $5)
-         ORDER BY source, event, attribute_id, attribute, part LIMIT $6"
+    WALK(Integer, Integer, Bytes, Integer, Integer) = concat!(
+        "SELECT event_number, attribute_id, attribute, part, e.source, e.event, object, path, value,
+             claimed_at, heard_at, ", expires_at!(), ", claims.facts
+         FROM claims JOIN events e ON e.number = event_number
+         WHERE (event_number, attribute_id, attribute, part) > ($1, $2, $3, $4)
+         ORDER BY event_number, attribute_id, attribute, part LIMIT $5"
     );
 }
 
@@ -32,6 +35,7 @@ pub(in crate::ledger) fn objects_after(
 #[derive(Debug)]
 pub(in crate::ledger) struct WalkedClaim {
     pub cursor: ClaimCursor,
+    pub event: EventOfSource,
     pub object: Uuid,
     pub observable: Observable,
     pub sight: Sight,
@@ -39,10 +43,18 @@ pub(in crate::ledger) struct WalkedClaim {
     pub facts: PackedFacts,
 }
 
+impl WalkedClaim {
+    pub(in crate::ledger) fn key(&self) -> ClaimKey<'_> {
+        let EventOfSource { source, event } = &self.event;
+        EventKey::new(source, *event).claim(self.cursor.at.place)
+    }
+}
+
 impl FromRow for WalkedClaim {
     fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {
             cursor: ClaimCursor::from_row(columns)?,
+            event: EventOfSource::from_row(columns)?,
             object: columns.take()?,
             observable: Observable::from_row(columns)?,
             sight: Sight::from_row(columns)?,
@@ -55,10 +67,10 @@ impl FromRow for WalkedClaim {
 /// The next claims behind `cursor`, event by event.
 pub(in crate::ledger) fn walk(
     tx: &Transaction<'_>,
-    cursor: &ClaimCursor,
+    cursor: ClaimCursor,
     limit: i64,
 ) -> Result<Vec<WalkedClaim>> {
-    let ClaimCursor { source, event, at: EventCursor { attribute_id, place } } = cursor;
-    let ClaimPlace { attribute, part } = *place;
-    tx.rows(&WALK, &values![source, event, attribute_id, attribute, part, limit])
+    let ClaimCursor { event_number, at: EventCursor { attribute_id, place } } = cursor;
+    let ClaimPlace { attribute, part } = place;
+    tx.rows(&WALK, &values![event_number, attribute_id, attribute, part, limit])
 }
