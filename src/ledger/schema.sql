@@ -115,6 +115,9 @@ CREATE INDEX wanted_successors ON wanted (view, key) WHERE key <> object;
 CREATE INDEX wanted_by_stix_id ON wanted (view, stix_id) WHERE stix_id <> object;
 -- Withdrawn objects, for forgetting them in the end.
 CREATE INDEX wanted_withdrawn ON wanted (view, object) WHERE version = 0;
+-- For counts: the guard asks for them while withdrawals wait.
+CREATE INDEX wanted_indicators ON wanted (view) WHERE kind = 'indicator';
+CREATE INDEX wanted_context ON wanted (view) WHERE kind <> 'indicator';
 CREATE INDEX wanted_by_source ON wanted (view, source) WHERE source IS NOT NULL;
 
 -- Changes that a target has not fully taken yet. Change 0 stands for all that the view wants.

@@ -11,7 +11,7 @@ use super::super::sql::{ParameterType, Statement, values};
 use super::super::tables::keys::EventCursor;
 use super::super::tables::packed::UnpackedBody;
 use super::super::withdraw::{self, Ending};
-use super::super::{Ledger, Member, Views, tags};
+use super::super::{Ledger, Member, Moment, Settlement, Views, tags};
 use super::*;
 use crate::config::LedgerConfig;
 use crate::ledger::refresh::refresh;
@@ -198,6 +198,11 @@ struct SmallWorld {
 
 impl SmallWorld {
     async fn new() -> Self {
+        Self::with(&["expires", "revokes", "each"]).await
+    }
+
+    /// With these targets, each with a view of its own.
+    async fn with(targets: &[&str]) -> Self {
         let folder = tempfile::TempDir::new().unwrap();
         let config = LedgerConfig {
             data_dir: folder.path().to_owned(),
@@ -224,10 +229,12 @@ impl SmallWorld {
             member("revokes", Identity::Observable, Withdraw::Revoke),
             member("each", Identity::Attribute, Withdraw::Revoke),
         ];
+        let members: Vec<Member<'_>> =
+            members.into_iter().filter(|member| targets.contains(&member.name)).collect();
         let views = Views::new(&members, &rules.policy, &rules.rendering);
         let names: Vec<(String, String)> =
             views.iter().map(|view| (view.targets[0].clone(), view.name.clone())).collect();
-        assert_eq!(names.len(), 3);
+        assert_eq!(names.len(), targets.len());
         let register = move |unit: &super::super::Unit<'_>| {
             unit.execute_each(&REGISTER, names.iter().map(|(target, view)| values![target, view]))
         };
@@ -415,6 +422,42 @@ impl SmallWorld {
         })
         .await
     }
+}
+
+/// Statements are most of what a claim costs. These are its own row, the looks at who else claims its observable and at
+/// what is wanted of it, the wanted row, and of its delivery the look at requests in doubt, the mark and the settlement.
+#[tokio::test]
+async fn a_new_claim_takes_seven_statements_until_it_is_delivered() {
+    const CLAIMS: u128 = 1_000;
+    let world = SmallWorld::with(&["expires"]).await;
+    let count = async || world.ledger.write(|unit| Ok(unit.executed())).await.unwrap();
+    let claim = |number: u128| Claim {
+        attribute: Uuid::from_u128(number),
+        part: 0,
+        observable: Observable::new("domain-name:value", format!("host{number}.example")),
+        facts: ClaimFacts { kind: "domain".into(), to_ids: true, ..ClaimFacts::default() },
+    };
+    let chunk = Arc::new(Chunk { claims: (1..=CLAIMS).map(claim).collect(), ..Chunk::default() });
+    let before = count().await;
+    world
+        .work(move |unit, change| {
+            let facts = EventFacts { id: 1, uuid: event_uuid(1), ..EventFacts::default() };
+            let origin = Origin::Push { received: NOW / 1_000 };
+            let begun = begin::begin(unit, "misp", &facts, 1, origin)?;
+            let Begun::Started(application) = begun else { panic!("it is new") };
+            application.add(unit, &chunk, change).map(drop)
+        })
+        .await;
+    let (view, target) = (&world.views.iter().next().unwrap().name, "expires");
+    let pending = world.ledger.pending(view, target, 0, None, NOW, 10_000).await.unwrap();
+    assert_eq!(pending.len(), 1_000);
+    let moment = Moment::by_our_clock(NOW);
+    let sent = world.ledger.mark_sending(target, &pending, moment).await.unwrap();
+    let objects: Vec<Uuid> = sent.iter().map(|one| one.object).collect();
+    let accepted = [Settlement::Accepted(&objects)];
+    world.ledger.settle(target, &accepted, NOW, NOW).await.unwrap();
+    let each = (count().await - before) as f64 / CLAIMS as f64;
+    assert!(each <= 7.1, "{each} statements a claim");
 }
 
 fn of_first(attribute: u8) -> Vec<ShownAttribute> {

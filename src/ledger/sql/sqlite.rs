@@ -128,6 +128,12 @@ impl Connection {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Statements that this thread has executed, each row of values counting once.
+    static EXECUTED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// A transaction.
 #[derive(Debug)]
 pub(in crate::ledger) struct Transaction<'c>(rusqlite::Transaction<'c>);
@@ -180,13 +186,26 @@ impl Transaction<'_> {
         Ok(steps.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// How many statements this thread has executed, in all transactions.
+    #[cfg(test)]
+    pub(in crate::ledger) fn executed(&self) -> u64 {
+        EXECUTED.get()
+    }
+
+    /// Looks at the values before they are bound.
+    fn check(statement: &Statement, values: &[Value<'_>]) {
+        statement.check(values);
+        #[cfg(test)]
+        EXECUTED.set(EXECUTED.get() + 1);
+    }
+
     /// The first row, if there is one.
     pub(in crate::ledger) fn row<T: FromRow>(
         &self,
         statement: &Statement,
         values: &[Value<'_>],
     ) -> Result<Option<T>> {
-        statement.check(values);
+        Self::check(statement, values);
         let mut prepared = self.0.prepare_cached(statement.sqlite())?;
         let mut rows = prepared.query(rusqlite::params_from_iter(values))?;
         rows.next()?.map(|row| T::from_row(&mut Columns::new(row))).transpose()
@@ -210,7 +229,7 @@ impl Transaction<'_> {
         let mut prepared = self.0.prepare_cached(statement.sqlite())?;
         let mut found = Vec::new();
         for values in rows {
-            statement.check(values.as_ref());
+            Self::check(statement, values.as_ref());
             let mut rows = prepared.query(rusqlite::params_from_iter(values.as_ref()))?;
             while let Some(row) = rows.next()? {
                 found.push(T::from_row(&mut Columns::new(row))?);
@@ -226,7 +245,7 @@ impl Transaction<'_> {
         values: &[Value<'_>],
         mut visit: impl FnMut(&mut Columns<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        statement.check(values);
+        Self::check(statement, values);
         let mut prepared = self.0.prepare_cached(statement.sqlite())?;
         let mut rows = prepared.query(rusqlite::params_from_iter(values))?;
         while let Some(row) = rows.next()? {
@@ -255,7 +274,7 @@ impl Transaction<'_> {
         let mut prepared = self.0.prepare_cached(statement.sqlite())?;
         let mut changed = 0;
         for values in rows {
-            statement.check(values.as_ref());
+            Self::check(statement, values.as_ref());
             changed += prepared.execute(rusqlite::params_from_iter(values.as_ref()))?;
         }
         Ok(changed)

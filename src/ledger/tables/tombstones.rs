@@ -1,6 +1,8 @@
 //! The table `tombstones`: what MISP has withdrawn. A tombstone keeps a snapshot from before the withdrawal
 //! from undoing it.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use crate::ledger::sql::{Result, Transaction, row, statements, values};
@@ -10,6 +12,9 @@ statements! {
     OF(Text, Bytes) =
         "SELECT attribute, object, timestamp, ids_only, withdrawn_at FROM tombstones
          WHERE source = $1 AND attribute = $2";
+    OF_SOURCE(Text, Integer) =
+        "SELECT attribute, object, timestamp, ids_only, withdrawn_at FROM tombstones
+         WHERE source = $1 LIMIT $2";
     OF_ATTRIBUTE(Bytes) =
         "SELECT attribute, object, timestamp, ids_only, withdrawn_at FROM tombstones
          WHERE attribute = $1 ORDER BY withdrawn_at";
@@ -36,6 +41,12 @@ statements! {
              (SELECT withdrawn_at FROM tombstones ORDER BY withdrawn_at DESC LIMIT 1 OFFSET $1)";
     NOT_AFTER(Integer) = "UPDATE tombstones SET withdrawn_at = $1 WHERE withdrawn_at > $1";
 }
+
+/// So many tombstones are read sooner than looked for one by one.
+const FEW: usize = 250;
+
+/// [`FEW`] as a limit of rows.
+const FEW_ROWS: i64 = 250;
 
 row! {
     #[derive(Debug, Clone, Copy)]
@@ -73,6 +84,15 @@ pub(in crate::ledger) fn of(
     source: &str,
     buried: &[Uuid],
 ) -> Result<Vec<Tombstone>> {
+    if buried.len() > FEW {
+        // Mostly a source has few, which one statement reads.
+        let mut all: Vec<Tombstone> = tx.rows(&OF_SOURCE, &values![source, FEW_ROWS + 1])?;
+        if all.len() <= FEW {
+            let buried: HashSet<&Uuid> = buried.iter().collect();
+            all.retain(|tombstone| buried.contains(&tombstone.attribute));
+            return Ok(all);
+        }
+    }
     tx.rows_each(&OF, buried.iter().map(|uuid| values![source, uuid]))
 }
 

@@ -13,10 +13,16 @@ statements! {
     COUNT_LIVE_OF_OBSERVABLE(Text, Bytes) =
         "SELECT count(*) FROM wanted
          WHERE view = $1 AND observable = $2 AND observable <> key AND version <> 0";
+    /// The indicators without the withdrawn ones: each sum is that of an index, which is a few bytes a row, and rows
+    /// are read of context objects alone.
     COUNT_LIVE_INDICATORS_OF(Text) =
-        "SELECT count(*) FROM wanted WHERE view = $1 AND version <> 0 AND kind = 'indicator'";
+        "SELECT (SELECT count(*) FROM wanted WHERE view = $1 AND kind = 'indicator')
+             - (SELECT count(*) FROM wanted WHERE view = $1 AND version = 0)
+             + (SELECT count(*) FROM wanted WHERE view = $1 AND version = 0 AND kind <> 'indicator')";
     COUNT_LIVE_INDICATORS() =
-        "SELECT count(*) FROM wanted WHERE version <> 0 AND kind = 'indicator'";
+        "SELECT (SELECT count(*) FROM wanted WHERE kind = 'indicator')
+             - (SELECT count(*) FROM wanted WHERE version = 0)
+             + (SELECT count(*) FROM wanted WHERE version = 0 AND kind <> 'indicator')";
     COUNT_LIVE_CONTEXT() =
         "SELECT count(*) FROM wanted WHERE version <> 0 AND kind <> 'indicator'";
 }
