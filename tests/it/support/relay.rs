@@ -82,6 +82,11 @@ impl Relay {
         publisher.wait_for_subscriptions(2).await;
     }
 
+    /// The same, waiting for nothing: it may end by itself.
+    pub(crate) fn spawn(&mut self) {
+        self.child = spawn(&self.settings, &self.arguments, self.folder.path());
+    }
+
     /// The same where nobody publishes any more; ready when it answers commands.
     pub(crate) async fn restart_alone(&mut self) {
         self.child = spawn(&self.settings, &self.arguments, self.folder.path());

@@ -2,6 +2,7 @@
 //! must withdraw nothing because MISP answers wrongly.
 
 mod answers;
+mod crashes;
 mod decay;
 mod explain;
 mod feed;

@@ -1,0 +1,25 @@
+/* Kills the process with signal 9 right after its CRASH_AT_SYNC-th fsync or fdatasync: each commit of the ledger is
+ * one, so that a test can name every state in which a crash may leave the file. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static int left;
+
+__attribute__((constructor)) static void begin(void) {
+    const char *crash = getenv("CRASH_AT_SYNC");
+    left = crash ? atoi(crash) : 0;
+}
+
+static int counted(const char *name, int file) {
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
+    int result = real(file);
+    if (__atomic_sub_fetch(&left, 1, __ATOMIC_SEQ_CST) == 0)
+        kill(getpid(), SIGKILL);
+    return result;
+}
+
+int fsync(int file) { return counted("fsync", file); }
+int fdatasync(int file) { return counted("fdatasync", file); }
