@@ -37,6 +37,7 @@ static FILES: &[(&str, &[&Statement])] = files![
     dump,
     event_tags,
     events,
+    events::unfinished,
     gaps,
     held,
     inferred,

@@ -1,9 +1,15 @@
 //! The table `events`: what MISP said of each event, and how far the ledger has taken it in.
 
+pub(super) mod unfinished;
+
+pub(in crate::ledger) use unfinished::{
+    Whole, all_unfinished, begin_whole, end_whole, unfinished, unfinished_of_all,
+};
+
 use uuid::Uuid;
 
 use super::counters;
-use super::keys::{EventKey, EventOfSource};
+use super::keys::EventKey;
 use crate::ledger::sql::{Result, SqlError, Transaction, decode, encode, row, statements, values};
 use crate::pure::convert::EventFacts;
 
@@ -49,13 +55,6 @@ statements! {
          VALUES ($5, $1, $2, 0, $3, 1, 1, $4, '{}')
          ON CONFLICT (source, event) DO UPDATE SET deleted_at = excluded.deleted_at,
              content = NULL, sequence = events.sequence + 1, generation = events.generation + 1";
-    BEGIN_WHOLE(Text, Bytes, Integer) =
-        "UPDATE events SET unfinished = CASE WHEN unfinished > $3 THEN unfinished ELSE $3 END
-         WHERE source = $1 AND event = $2";
-    UNFINISHED(Text, Bytes) = "SELECT unfinished FROM events WHERE source = $1 AND event = $2";
-    END_WHOLE(Text, Bytes) =
-        "UPDATE events SET unfinished = 0 WHERE source = $1 AND event = $2";
-    ALL_UNFINISHED(Text) = "SELECT event FROM events WHERE source = $1 AND unfinished <> 0";
     KNOWN(Text, Bytes) = "SELECT event FROM events WHERE source = $1 AND event = $2";
     WITH_NUMBER(Text, Integer) =
         "SELECT event, deleted_at IS NULL FROM events WHERE source = $1 AND misp_id = $2
@@ -81,7 +80,6 @@ statements! {
           AND NOT EXISTS (SELECT 1 FROM reads r WHERE r.source = e.source AND r.event = e.event)
           LIMIT $2)";
     NOT_AFTER(Integer) = "UPDATE events SET deleted_at = $1 WHERE deleted_at > $1";
-    UNFINISHED_OF_ALL() = "SELECT source, event FROM events WHERE unfinished <> 0";
 }
 
 /// The number by which its claims name an event, if the ledger knows it.
@@ -248,56 +246,6 @@ pub(in crate::ledger) fn delete(
     tx.execute(&DELETE, &values![source, event, timestamp, heard, number]).map(drop)
 }
 
-/// Work on all claims of an event, which may need several transactions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ledger) enum Whole {
-    /// Merge its objects anew.
-    Refresh,
-    /// End its claims.
-    End,
-}
-
-impl Whole {
-    fn code(self) -> i16 {
-        match self {
-            Self::Refresh => 1,
-            Self::End => 2,
-        }
-    }
-}
-
-/// Notes that all of an event's claims are to be gone through, so that a crash in the middle is taken up
-/// again.
-pub(in crate::ledger) fn begin_whole(
-    tx: &Transaction<'_>,
-    EventKey { source, event }: EventKey<'_>,
-    whole: Whole,
-) -> Result<()> {
-    tx.execute(&BEGIN_WHOLE, &values![source, event, whole.code()]).map(drop)
-}
-
-/// What is still to be done with all of an event's claims.
-pub(in crate::ledger) fn unfinished(
-    tx: &Transaction<'_>,
-    EventKey { source, event }: EventKey<'_>,
-) -> Result<Option<Whole>> {
-    let code: Option<i64> = tx.row(&UNFINISHED, &values![source, event])?;
-    let all = [Whole::Refresh, Whole::End];
-    Ok(all.into_iter().find(|whole| Some(i64::from(whole.code())) == code))
-}
-
-pub(in crate::ledger) fn end_whole(
-    tx: &Transaction<'_>,
-    EventKey { source, event }: EventKey<'_>,
-) -> Result<()> {
-    tx.execute(&END_WHOLE, &values![source, event]).map(drop)
-}
-
-/// The events whose claims were not gone through to the end.
-pub(in crate::ledger) fn all_unfinished(tx: &Transaction<'_>, source: &str) -> Result<Vec<Uuid>> {
-    tx.rows(&ALL_UNFINISHED, &values![source])
-}
-
 /// Whether the ledger knows an event, deleted or not.
 pub(in crate::ledger) fn is_known(
     tx: &Transaction<'_>,
@@ -405,9 +353,4 @@ pub(in crate::ledger) fn forget_deleted(
 /// Nothing was deleted later than `now`, whatever a clock said that was ahead.
 pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
     tx.execute(&NOT_AFTER, &values![now]).map(drop)
-}
-
-/// The events of all sources whose claims were not gone through to the end.
-pub(in crate::ledger) fn unfinished_of_all(tx: &Transaction<'_>) -> Result<Vec<EventOfSource>> {
-    tx.rows(&UNFINISHED_OF_ALL, &values![])
 }
