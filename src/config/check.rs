@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::layers::variable;
 use super::mistake::Problem;
 use super::reader::Reader;
+use super::unreadable::why_unreadable;
 use super::{Config, Misp, Proof, Rest, Target, Webhook};
 use crate::pure::convert;
 use crate::pure::policy::Tlp;
@@ -105,7 +106,7 @@ fn files(config: &Config, reader: &mut Reader) {
     ];
     for (key, file) in files.into_iter().filter_map(|(key, file)| Some((key, file?))) {
         if let Err(error) = File::open(file) {
-            reader.unreadable(key, file, format!("cannot read the file: {error}"));
+            reader.unreadable(key, file, why_unreadable(&error));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::mistake::{Mistake, Mistakes, SettingOrigin};
+use super::unreadable::why_unreadable;
 
 /// The defaults: every key with its documentation, compiled in.
 pub const EXAMPLE: &str = include_str!("../../config.toml.example");
@@ -181,7 +182,7 @@ fn defaults() -> Result<(Leaves, Leaves), Mistakes> {
 
 fn read_file(path: &Path) -> Result<Leaves, Mistakes> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        let problem = format!("cannot read the file: {error}");
+        let problem = why_unreadable(&error);
         Mistakes::from(Mistake::new(&path.display().to_string(), SettingOrigin::Default, problem))
     })?;
     parse(&text, &SettingOrigin::File(path.to_path_buf()))

@@ -26,6 +26,7 @@ mod secret;
 mod section;
 mod target;
 mod tenants;
+mod unreadable;
 mod unseen;
 mod values;
 mod warnings;

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio::sync;
 
+use super::unreadable::why_unreadable;
+
 /// A password, key or token. `Debug` and `Display` print `[redacted]`; only [`Secret::expose`]
 /// gives the text.
 #[derive(Clone)]
@@ -107,7 +109,7 @@ fn of_file(text: std::io::Result<String>) -> Result<Arc<str>, String> {
     match text {
         Ok(text) if text.trim().is_empty() => Err("the file is empty".to_owned()),
         Ok(text) => Ok(text.trim_end_matches(['\n', '\r']).into()),
-        Err(error) => Err(format!("cannot read the file: {error}")),
+        Err(error) => Err(why_unreadable(&error)),
     }
 }
 
