@@ -72,6 +72,8 @@ mod manage;
 #[cfg(test)]
 mod mapping;
 #[cfg(test)]
+mod misp_docker;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod reads;
