@@ -45,7 +45,8 @@ fn the_example_and_the_code_know_the_same_keys() {
 #[test]
 fn every_variable_that_is_written_about_exists() {
     let files = ["README.md", "config.toml.example", "docker/Dockerfile"].map(PathBuf::from);
-    let compose = ["docker/compose.yaml", "docker/compose.misp.yaml"].map(PathBuf::from);
+    let compose = ["compose.yaml", "compose.misp.yaml", "compose.metrics.yaml"]
+        .map(|file| PathBuf::from("docker").join(file));
     let folders = ["tutorial", "how-to", "reference", "explanation", "decisions"].into_iter();
     let pages = folders.flat_map(|folder| {
         let pages = std::fs::read_dir(root().join("docs").join(folder)).unwrap();

@@ -2,6 +2,7 @@
 //! at once.
 
 mod credentials;
+mod deployed;
 mod misp;
 mod policy;
 mod targets;
@@ -544,46 +545,6 @@ fn rules_for_convert_need_neither_intake_nor_target() {
     let own = file("[policy]\ntlp_max = 'greem'\n");
     let mistakes = config::load_rules(Some(own.path()), std::iter::empty()).unwrap_err();
     assert_eq!(mistakes.list().len(), 1);
-}
-
-/// What the compose files give the relay, with the operator's own values filled in.
-fn compose_environment(file: &str) -> Vec<(String, String)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker").join(file);
-    let text = std::fs::read_to_string(path).unwrap();
-    let lines = text.lines().map(str::trim).filter(|line| line.starts_with("MSR_"));
-    lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_owned(), filled_in(name, value)))
-        .collect()
-}
-
-fn filled_in(name: &str, value: &str) -> String {
-    match value.strip_prefix("${") {
-        Some(variable) if variable.contains(":-") => String::new(),
-        Some(_) if name.ends_with("_URL") => "https://misp.example.org".to_owned(),
-        Some(_) => "11111111-2222-4333-8444-555555555555".to_owned(),
-        // Compose wants words such as true in quotes.
-        None => value.trim_matches('"').to_owned(),
-    }
-}
-
-/// Only the files that compose mounts are missing here.
-#[test]
-fn the_compose_files_give_a_configuration_without_mistakes() {
-    for (file, mounted) in [
-        ("compose.yaml", &["azure.ca_file"][..]),
-        (
-            "compose.misp.yaml",
-            &["misp.key_file", "misp.zeromq.password_file", "target.sentinel.client_secret_file"][..],
-        ),
-    ] {
-        let empty = tempfile::NamedTempFile::new().unwrap();
-        let environment = compose_environment(file);
-        assert!(environment.len() >= 10, "{environment:?}");
-        let mistakes = config::load(Some(empty.path()), environment.into_iter()).unwrap_err();
-        let keys: Vec<&str> = mistakes.list().iter().map(|m| m.key.as_str()).collect();
-        assert_eq!(keys, mounted, "{file}: {mistakes}");
-    }
 }
 
 #[test]
