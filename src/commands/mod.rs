@@ -4,6 +4,7 @@
 pub mod check;
 mod check_config;
 pub mod cleanup;
+pub mod completions;
 pub mod convert;
 pub mod demo;
 mod door;
@@ -13,6 +14,7 @@ pub mod healthcheck;
 #[cfg(feature = "import-config")]
 pub mod import_config;
 pub mod ledger;
+pub mod man;
 mod output;
 pub mod release;
 pub mod resync;
@@ -216,6 +218,20 @@ enum Command {
 
     /// Ask the running relay whether it lives: for Docker's HEALTHCHECK
     Healthcheck(healthcheck::HealthOptions),
+
+    /// Print a script with which a shell completes commands and options
+    ///
+    /// For bash: misp-sentinel-relay completions bash >
+    /// /usr/share/bash-completion/completions/misp-sentinel-relay. The packages bring the scripts for bash,
+    /// fish and zsh.
+    #[command(verbatim_doc_comment)]
+    Completions(completions::CompletionOptions),
+
+    /// Write the manual pages into a folder, one for each command
+    ///
+    /// The packages bring these pages.
+    #[command(verbatim_doc_comment)]
+    Man(man::ManOptions),
 }
 
 /// Returns the routes of the control socket: the requests that the running relay answers.
@@ -275,6 +291,8 @@ pub async fn execute(
         #[cfg(feature = "import-config")]
         Command::ImportConfig(options) => import_config::print(&options)?,
         Command::Healthcheck(options) => healthcheck::healthcheck(&settings, options).await?,
+        Command::Completions(options) => completions::print(&options)?,
+        Command::Man(options) => man::write(&options)?,
     }
     Ok(0)
 }

@@ -4,7 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Output;
 
-use super::support::program::program;
+use clap::CommandFactory;
+use misp_sentinel_relay::commands::Cli;
+
+use super::support::program::{bare, program};
 
 const LEAST: &[(&str, &str)] = &[
     ("MSR_MISP__PUBLIC_URL", "https://misp.example.org"),
@@ -207,4 +210,69 @@ fn a_python_file_of_somebody_else_is_refused() {
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("holds no setting of misp2sentinel") && output.stdout.is_empty());
+}
+
+/// Returns what bash offers for the last of these words, once it has read the program's own script.
+fn offered(words: &[&str]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("script");
+    std::fs::write(&script, relay(&["completions", "bash"], &[]).stdout).unwrap();
+    let ask = r#"set -e
+        source "$0"
+        [[ $(complete -p "$1") =~ -F\ ([^ ]+) ]]
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        "${BASH_REMATCH[1]}" "$1" "${@: -1}" "${@: -2:1}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let mut bash = bare("/bin/bash");
+    let output = bash.args(["-c", ask]).arg(&script).args(words).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    assert_eq!(offered(&["misp-sentinel-relay", "stat"]), ["status"]);
+    assert_eq!(offered(&["misp-sentinel-relay", "ledger", "va"]), ["vacuum"]);
+    assert_eq!(offered(&["misp-sentinel-relay", "verify", "--rep"]), ["--repair"]);
+}
+
+#[test]
+fn fish_and_zsh_have_a_script_that_knows_the_commands() {
+    for (shell, begins) in [("fish", "# Print an optspec"), ("zsh", "#compdef misp-sentinel-relay")]
+    {
+        let output = relay(&["completions", shell], &[]);
+        let script = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        assert!(script.starts_with(begins) && script.contains("retry-rejected"), "{script}");
+    }
+    assert_eq!(relay(&["completions", "csh"], &[]).status.code(), Some(2));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man/man1");
+    let output = relay(&["man", pages.to_str().unwrap()], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let mut commands = Cli::command();
+    commands.build();
+    let names = commands.get_subcommands().map(|command| format!("-{}", command.get_name()));
+    let names = names.filter(|name| name != "-help").chain([String::new(), "-ledger-check".into()]);
+    let names: Vec<String> = names.collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let page =
+            std::fs::read_to_string(pages.join(format!("misp-sentinel-relay{name}.1"))).unwrap();
+        assert!(page.contains(&format!(".TH misp-sentinel-relay{name} 1")), "{page}");
+    }
+}
+
+#[test]
+fn manual_pages_that_cannot_be_written_are_exit_1_and_name_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("taken");
+    std::fs::write(&file, "").unwrap();
+    let output = relay(&["man", file.to_str().unwrap()], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(file.to_str().unwrap()));
 }
