@@ -1,7 +1,6 @@
-//! Gets bearer tokens for a credential through azure_identity, with our own HTTP client, and caches them. The
-//! SDK cannot drop a cached token, so a fresh token needs a new credential object. After a refused sign-in
-//! the secret is read again from its source; if it changed, one more sign-in follows at once. Every sign-in
-//! is paced here.
+//! Gets bearer tokens for a credential through azure_identity, with our own HTTP client, and caches them. The SDK
+//! cannot drop a cached token, so a fresh token needs a new credential object. After a refused sign-in the secret is
+//! read again from its source; if it changed, one more sign-in follows at once. A pacer spaces all sign-ins.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};

@@ -1,6 +1,6 @@
-//! Keeps the open changes of a target in memory, in three lanes. In the live lane, events take turns. The
-//! queue itself is the ledger: here is only noted how far each change has been picked. Invariant: a change
-//! leaves the queue only after a look at all of its objects found nothing pending.
+//! Keeps the open changes of a target in memory, in three lanes. In the live lane, events take turns. The queue itself
+//! is in the ledger: this file only notes how far each change has been picked. Invariant: a change leaves the queue
+//! only after a look at all of its objects found nothing pending.
 
 use std::collections::VecDeque;
 

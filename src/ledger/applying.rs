@@ -1,4 +1,4 @@
-//! The transactions in which a snapshot is applied: the first one compares its head, each adds a chunk of
+//! Runs the transactions in which a snapshot is applied: the first one compares its head, each adds a chunk of
 //! claims, and the last ones end what the snapshot no longer holds.
 
 use std::collections::{BTreeMap, HashSet};

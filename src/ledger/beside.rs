@@ -1,5 +1,5 @@
-//! What MISP tells beside attributes: sightings, and what its decaying models say. The ledger keeps both beside the
-//! claims. It keeps a sighting whether or not the attribute claims anything yet.
+//! Stores what MISP tells beside attributes: sightings, and what its decaying models say. A sighting is stored whether
+//! or not the attribute claims anything yet.
 
 use std::collections::HashSet;
 

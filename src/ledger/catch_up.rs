@@ -1,4 +1,4 @@
-//! What catch-up asks the ledger: which gaps are open, which heads are news, which events should exist.
+//! Answers what catch-up asks: which gaps are open, which heads are news, which events should exist.
 
 use std::collections::HashMap;
 

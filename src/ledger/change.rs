@@ -1,4 +1,5 @@
-//! What a notice alters, on its way into the queues of the targets that it concerns.
+//! Gives what a transaction alters a number for each view and lane, and puts the numbers into the queues of the
+//! targets that they concern.
 
 use uuid::Uuid;
 

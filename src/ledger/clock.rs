@@ -1,10 +1,7 @@
-//! Follows our own clock, which may be wrong and may step. The ledger keeps two times. `clock` is the latest time
-//! that anybody saw, and shows a step back. `clock followed` is when upkeep last looked, and shows a step ahead: a
-//! delivery right after such a step has raised `clock` already.
-//!
-//! A clock that went back was ahead before, or is behind now. Nothing here can tell which, since MISP may share the
-//! clock. So what waits is brought forward, no stored time stays in the future, and everything is compared anew. If
-//! the clock is behind, what it cuts too short is put right when it goes on.
+//! Follows our own clock, which may be wrong and may step. Three counters keep times: `clock`, the latest that anybody
+//! saw, shows a step back; `clock followed`, upkeep's last look, a step ahead; `clock jumped` is the last jump by days.
+//! After a step back nothing can tell whether the clock was ahead or is behind now. So what waits is brought forward,
+//! no stored time stays in the future, and everything is compared anew.
 
 use std::time::Duration;
 

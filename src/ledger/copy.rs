@@ -1,4 +1,5 @@
-//! A copy of the ledger, to try something on.
+//! Copies the ledger, to try something on the copy (`resync --dry-run`), and lists what that altered. Whether an object
+//! counts as new, changed or withdrawn is decided here.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! An event whose long lists are read part by part. A document in memory is one part; of a spooled one only the
-//! head and one part are in memory at a time.
+//! Reads the long lists of an event part by part. A document in memory is one part; of a spooled one only the head and
+//! one part are in memory at a time.
 
 use std::io;
 use std::ops::ControlFlow;

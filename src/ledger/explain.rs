@@ -1,4 +1,4 @@
-//! The stories of attributes out of the ledger: what is claimed, admitted, wanted and delivered.
+//! Tells the stories of attributes out of the ledger: what is claimed, admitted, wanted and delivered.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,5 +1,5 @@
-//! The ledger as lines of JSON, for people and scripts: one object a row, from one snapshot, never more than a few
-//! rows in memory.
+//! Writes the ledger as lines of JSON, for people and scripts: one object a row, from one snapshot, never more than a
+//! few rows in memory.
 
 use std::ops::ControlFlow;
 

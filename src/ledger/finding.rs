@@ -1,4 +1,4 @@
-//! What `ledger check` finds: how an invariant fares.
+//! Describes what `ledger check` found of one invariant: whether it holds, which rows break it, what to do.
 
 use serde::{Deserialize, Serialize};
 

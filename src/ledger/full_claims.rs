@@ -1,4 +1,4 @@
-//! Claims as the policy judges them: what an attribute says, with what is known beside it.
+//! Reads claims as policy judges them: what an attribute says, with what is known beside it.
 
 use std::collections::HashMap;
 

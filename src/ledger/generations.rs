@@ -1,4 +1,4 @@
-//! Generations of an id. A revocation is permanent in STIX, so an observable that comes back after its
+//! Chooses the generation of an id. A revocation is permanent in STIX, so an observable that comes back after its
 //! indicator was revoked at any target becomes another object, with the id of the next generation. The revoked
 //! object stays withdrawn, so that every target still gets its revocation.
 

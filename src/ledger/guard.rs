@@ -1,6 +1,6 @@
-//! The guard: claims that MISP no longer shows, without saying that it deleted them, end only within a measure.
-//! Beyond the measure they stand until an operator releases them. So a MISP that answers wrongly never empties a
-//! SIEM.
+//! Guards against wrong answers: claims that MISP no longer shows, without saying that it deleted them, end only within
+//! a measure. Beyond the measure they stand until an operator releases them. So a MISP that answers wrongly never
+//! empties a SIEM.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,5 +1,5 @@
-//! Tells of tags that only their words make markings of the Traffic Light Protocol. Each is told once, since the
-//! operator may know better.
+//! Warns of each tag that is taken for a TLP marking by its words alone. Each is told once, since the operator may know
+//! better.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! All claims judged and merged once more, for `ledger check`: what is wanted has to be the result.
+//! Judges and merges all claims once more, for `ledger check`: `wanted` must hold exactly the result.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

@@ -1,5 +1,5 @@
-//! How far a snapshot counts. A pushed one is a hint, and may be from before something that is known. A read one is
-//! MISP's answer, and counts by what it shows of the publication.
+//! Judges how far a snapshot counts. A pushed one is a hint, and may be from before something that is known. A read one
+//! is MISP's answer, and counts as far as it shows what was published.
 
 use super::sql::{Result, Transaction};
 use super::tables::tag_changes::{self, TagChanges};

@@ -1,4 +1,4 @@
-//! The lanes of a target's queue.
+//! Names the lanes of a target's queue, in the order in which they are sent.
 
 use super::sql::{FromColumn, ValueRef};
 

@@ -1,4 +1,4 @@
-//! What an operator names: the uuid of an event or an attribute, or a value, looked up in the ledger.
+//! Looks up what an operator names: the uuid of an event or an attribute, or a value.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

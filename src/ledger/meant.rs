@@ -1,5 +1,5 @@
-//! Which events a frame means. MISP's numbers are not for ever: after a restore, or when MISP counts
-//! anew, another event has the number.
+//! Finds the events that a frame means. After a restore, or when MISP counts anew, another event may have the number
+//! that a frame names.
 
 use uuid::Uuid;
 

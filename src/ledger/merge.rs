@@ -1,4 +1,5 @@
-//! From claims to indicators, in memory: what a view admits is merged.
+//! Merges claims into indicators, in memory: a view's policy judges each claim, and the admitted ones merge. Which live
+//! objects have no claim left follows from that.
 
 use std::collections::HashSet;
 

@@ -1,8 +1,7 @@
-//! The memory on disk, and the only meeting point of the two halves: notices come in, objects go
-//! out. All SQL of the program is in `tables`, a file for each table.
-//!
-//! `events` and `claims` hold what MISP said; `wanted` what the admitted claims of a view add up
-//! to; `queue` the changes that a target has not fully taken; `delivered` what a target was sent.
+//! Keeps the memory on disk, the only meeting point of the two halves: notices come in, objects go out. All SQL of the
+//! program is in `tables`, with a file for each table. `events` and `claims` hold what MISP said; `wanted` what the
+//! admitted claims of a view add up to; `queue` the changes that a target has not fully taken; `delivered` what a
+//! target was sent.
 
 mod adopt;
 mod answer;

@@ -1,6 +1,6 @@
-//! Edits that show something to another audience than before, as frames tell of them. Until a publication says which
-//! audience counts, both must allow it, and a read tells the rest. MISP may read a publication before the edit and
-//! send it after the frame: such a publication undoes nothing.
+//! Takes in edits of an audience, as frames tell of them. Until a publication says which audience counts, policy must
+//! allow both the published and the edited one, and a read tells the rest. MISP may read a publication before the edit
+//! and send it after the frame: such a publication undoes nothing.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! Notices that name a few claims or one event: withdrawals, tags, sightings, edits.
+//! Applies notices that name a few claims or one event: withdrawals, tags, sightings, edits.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

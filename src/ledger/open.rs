@@ -1,4 +1,5 @@
-//! Opening the ledger: one file, one relay at a time, and a clear word for whatever is wrong.
+//! Opens the ledger: one file, which one relay at a time may use. Each error says what is wrong with which file, and
+//! what to do.
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{Read, Write};

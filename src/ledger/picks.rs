@@ -1,5 +1,5 @@
-//! What the senders pick: the changes of a target's queue, and the objects in them that it has still to be
-//! sent.
+//! Reads what a sender may send next: the open changes of a target's queue, and the objects in them that the target has
+//! not taken yet.
 
 use uuid::Uuid;
 

@@ -1,5 +1,5 @@
-//! The threads that read: each has a connection of its own, so that nobody who reads holds up the writing,
-//! and nobody who reads for long holds up the senders.
+//! Runs the threads that read. Each has a connection of its own, so that nobody who reads holds up the writing, and
+//! nobody who reads for long holds up the senders.
 
 use std::pin::pin;
 use std::time::Duration;

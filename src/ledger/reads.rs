@@ -1,4 +1,4 @@
-//! What is to be read over REST: who asks for it, and how far the task that reads has come.
+//! Keeps what is to be read over REST: who asks for it, and how far the task that reads has come.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Brings what is wanted up to what the claims come to. An object whose version differs from the wanted one becomes
-//! part of a change.
+//! Judges and merges the claims on some observables anew, and writes what differs into `wanted`. What is altered or
+//! withdrawn becomes part of a change.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! What the relay remembers under a name: values as JSON, in the table `settings`.
+//! Remembers values under a name: JSON, in the table `settings`.
 
 use serde_json::Value;
 

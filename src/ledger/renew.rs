@@ -1,5 +1,5 @@
-//! The setting `expiry.renew`: what MISP still claims at half of its life lives on. The `claimed_at` of a claim moves
-//! on by whole half-lives, so that the same moment gives the same date whenever upkeep looks.
+//! Renews what MISP still claims at half of its life (`expiry.renew`). The `claimed_at` of a claim moves on by whole
+//! half-lives, so that the same moment gives the same date whenever upkeep looks.
 
 use super::change::Change;
 use super::owner::Unit;

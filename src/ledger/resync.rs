@@ -1,4 +1,4 @@
-//! How far a full resync has come. The ledger keeps it, so that a restart goes on with it.
+//! Keeps how far a full resync has come, so that a restart goes on with it.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

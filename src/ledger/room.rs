@@ -1,4 +1,4 @@
-//! The room that the ledger takes on disk, and how it gives back what it no longer needs.
+//! Measures how much room the ledger takes on disk, and gives free pages back to the file system.
 
 use std::path::PathBuf;
 

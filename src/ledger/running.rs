@@ -1,4 +1,4 @@
-//! A snapshot on its way into the ledger, one transaction at a time.
+//! Takes a snapshot into the ledger, one transaction at a time.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,13 +1,14 @@
 -- The ledger's schema, version 1. Ids are 16-byte UUIDs, times are Unix milliseconds unless a column
 -- says otherwise, JSON columns are read by the program only.
 
--- What must not change unnoticed between two runs: namespace, view fingerprint.
+-- What is remembered under a name, such as the namespace, and how each view judged all claims.
 CREATE TABLE settings (
     name  TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
 );
 
--- The numbers of the last change and of the last event: one change is what one notice altered in one lane.
+-- The numbers of the last change and of the last event, and the times that the ledger notes of the clock. One
+-- change is what one notice altered in one view and lane.
 CREATE TABLE counters (
     name  TEXT NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL
@@ -31,8 +32,9 @@ CREATE TABLE events (
     -- Work of a notice that needs several transactions: 0 none, 1 merge its objects anew, 2 end its
     -- claims. Taken up again after a crash.
     unfinished SMALLINT NOT NULL DEFAULT 0,
-    -- A notice could not be judged: only a REST read of the event tells.
+    -- JSON: what MISP said of the event; '{}' of one that was deleted before the ledger knew it.
     facts      TEXT NOT NULL,
+    -- JSON: what was left out, by reason.
     skipped    TEXT NOT NULL DEFAULT '{}',
     -- What the last read of the event showed, Unix seconds of MISP: catch-up passes over an event whose
     -- head has not changed since. `read_at` is MISP's clock at that read.
@@ -159,12 +161,13 @@ CREATE TABLE delivered (
     revoked SMALLINT NOT NULL DEFAULT 0,
     -- No indicator.
     context BOOLEAN NOT NULL DEFAULT FALSE,
-    -- When that is due, Unix milliseconds; -1: a deletion is on its way, or its outcome is not known.
+    -- withdraw = "delete": when the next deletion is due, Unix milliseconds; -1: one is on its way, or its
+    -- outcome is not known; the greatest number: never.
     deletion BIGINT NOT NULL DEFAULT 0,
     -- How often it was tried.
     deletions SMALLINT NOT NULL DEFAULT 0,
-    -- Of the last withdrawal: when the validity ended that it sent, Unix milliseconds; NULL: an earlier
-    -- release sent it.
+    -- The end that the last withdrawal of an indicator was sent with, Unix milliseconds; NULL: there was
+    -- none, or the next one has a new end.
     ended_at BIGINT,
     -- The highest confidence that was sent since the last withdrawal.
     confidence SMALLINT,

@@ -1,6 +1,5 @@
-//! Objects on their way to a target. `created`, `modified` and the end of a withdrawal are assigned when a
-//! version is first sent and stored before sending, so that a repeat after a crash or a lost answer is
-//! byte-identical.
+//! Marks objects as being sent, and renders them. `created`, `modified` and the end of a withdrawal are assigned when a
+//! version is first sent and stored before sending, so that a repeat after a crash or a lost answer is byte-identical.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! How requests ended for the objects in them.
+//! Stores how a request ended for each of its objects.
 
 use uuid::Uuid;
 

@@ -1,5 +1,5 @@
-//! Reading a snapshot: parsing and conversion on a thread of their own, while the writer takes one
-//! chunk of claims after the other.
+//! Reads a snapshot: a thread of its own parses and converts it, while the writer takes one chunk of claims after the
+//! other.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;

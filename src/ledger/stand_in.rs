@@ -1,5 +1,5 @@
-//! A webhook's publications. They are a second source of what the feed sends: they are stored until a
-//! publication of the feed confirms them, or stand in for one that was dropped.
+//! Takes in what a webhook publishes. With a key for REST it asks for a read. Without one it stores the publication
+//! until the feed confirms it, or lets it stand in for a publication of the feed that was dropped.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! How an object's standing at a target is told.
+//! Decides what people are told of an object at a target: delivered, pending, withdrawn, rejected or expired.
 
 use super::Lane;
 use super::tables::standings::Standing;

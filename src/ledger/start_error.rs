@@ -1,4 +1,4 @@
-//! Why a start is refused.
+//! Says why a start is refused.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! What the ledger can tell an operator.
+//! Gathers what the ledger can tell an operator.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Values that an operator withholds. A claim of such a value counts for nothing until the suppression ends.
+//! Withholds the values that an operator suppressed. A claim of such a value counts for nothing until the suppression
+//! ends.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

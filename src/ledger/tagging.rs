@@ -1,4 +1,4 @@
-//! Frames about tags: put on and taken off, renamed and deleted.
+//! Takes in frames about tags: put on and taken off, renamed and deleted.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! Tags that are put on or taken off between publications, and what they change in claims.
+//! Marks in claims and events which tags were put on or taken off since the publication.
 
 use uuid::Uuid;
 

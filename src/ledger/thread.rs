@@ -1,4 +1,4 @@
-//! A thread that works down what it is given, and ends when nobody can give it more.
+//! Runs a thread that works down what it is given, and ends when nobody can give it more.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Times as the ledger counts them.
+//! Turns times and durations into the milliseconds that the ledger stores.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,5 +1,5 @@
-//! Upkeep does what time alone asks for: it forgets what is over, renews what is due, and gives free room back. It
-//! goes step by step, and each step is a few transactions of bounded size.
+//! Does what time alone asks for: forgets what is over, renews what is due, and gives free room back. It goes step by
+//! step, and each step is a few transactions of bounded size.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The views: targets with equal policy, identity and withdrawal see one merged set of wanted objects.
+//! Groups targets into views: those with equal policy, identity and withdrawal see one merged set of wanted objects.
 //! The namespace is one for all, so claims of one observable have one key whatever the view.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Work on all claims of an event, in transactions of bounded size. The ledger notes the work before it begins, so
+//! Goes through all claims of an event, in transactions of bounded size. The ledger notes the work before it begins, so
 //! that what a crash interrupts is taken up again.
 
 use std::sync::Arc;

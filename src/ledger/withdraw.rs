@@ -1,5 +1,6 @@
-//! What MISP takes back. A withdrawal counts at once, and matches by uuid and never by value. It leaves a tombstone,
-//! so that a snapshot from before it brings nothing back.
+//! Ends the claims that MISP takes back, found by uuid and never by value. A tombstone keeps a snapshot from before the
+//! withdrawal from bringing them back. `merge` decides which objects have no claim left then, and `refresh` withdraws
+//! those.
 
 use std::collections::HashSet;
 

@@ -1,9 +1,6 @@
-//! The one writer: it takes notices from the inbox in their order and makes each a transaction, or a few for
-//! a large event.
-//!
-//! It does one piece of work after the other. Large snapshots are applied in steps, so that between two of
-//! them something more urgent has its turn: withdrawals and other small notices pass any snapshot, and
-//! publications pass a snapshot that nobody waits for.
+//! Runs the one writer. It takes notices from the inbox in their order, does one piece of work after the other, and
+//! makes each notice a transaction, or a few for a large event. Between two of these, something more urgent has its
+//! turn: small notices pass any snapshot, and publications pass a snapshot that nobody waits for.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! What the writer has to know, and what its units of work ask for.
+//! Holds what the writer has to know, and asks for the reads that its units of work need.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

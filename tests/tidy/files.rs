@@ -4,10 +4,21 @@ use super::source::{collect, none, root, sources};
 
 const LONGEST_FILE: usize = 400;
 
+const LONGEST_HEADER: usize = 4;
+
 #[test]
 fn every_file_says_what_it_is_for() {
     let bare = sources().into_iter().filter(|source| !source.text.starts_with("//! "));
     none(&bare.map(|source| format!("{}: begins without //!", source.path)).collect::<Vec<_>>());
+}
+
+#[test]
+fn no_header_is_long() {
+    let long = sources().into_iter().filter_map(|source| {
+        let lines = source.text.lines().take_while(|line| line.starts_with("//!")).count();
+        (lines > LONGEST_HEADER).then(|| format!("{}: {lines} lines of header", source.path))
+    });
+    none(&long.collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What ends with a snapshot: the claims that it no longer shows.
+//! Ends the claims that a snapshot no longer shows. What ends by absence alone goes through the guard.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a database says where a statement fails.
+//! Says why a statement failed.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! Columns that hold JSON.
+//! Reads and writes columns that hold JSON.
 
 use super::Result;
 

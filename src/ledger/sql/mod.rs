@@ -1,7 +1,6 @@
-//! How statements are run: a few calls, the same for every database that may hold the ledger.
-//!
-//! A statement is a [`Statement`] with the types of its parameters. Values are integers, booleans, texts,
-//! bytes and NULL, and nothing else, since SQLite and PostgreSQL agree on these.
+//! Runs statements, by a few calls that are the same for every database that may hold the ledger. A statement is a
+//! [`Statement`] with the types of its parameters. Values are integers, booleans, texts, bytes and NULL, and nothing
+//! else, since SQLite and PostgreSQL agree on these.
 
 mod error;
 mod json;

@@ -1,4 +1,4 @@
-//! What comes out of a row.
+//! Reads the columns of a row.
 
 use rusqlite::types::{Type, ValueRef};
 use uuid::Uuid;

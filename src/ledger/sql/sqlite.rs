@@ -1,4 +1,4 @@
-//! The calls on SQLite.
+//! Makes the calls on SQLite.
 
 use std::ops::ControlFlow;
 use std::path::Path;

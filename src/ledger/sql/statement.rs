@@ -1,4 +1,4 @@
-//! A statement of a table's file.
+//! Declares the statements of a table's file.
 
 use std::sync::OnceLock;
 

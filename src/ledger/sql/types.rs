@@ -1,4 +1,4 @@
-//! The types that values have.
+//! Names the types that values have.
 
 /// The type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The value of a parameter.
+//! Holds the value of a parameter.
 
 use std::borrow::Cow;
 

@@ -1,9 +1,7 @@
-//! Texts that resemble one another, each kept packed: the bodies of wanted objects and the facts of claims.
-//! They are most of the ledger's bytes, and bytes are most of its work: what is written goes through the
-//! write-ahead log, the file and the disk.
-//!
-//! A text has its UUIDs shortened, and is packed with LZ4 and a dictionary of what most of them say. A dictionary is part of the schema:
-//! what was packed with it can be read with no other.
+//! Packs texts that resemble one another: the bodies of wanted objects and the facts of claims. They are most of the
+//! ledger's bytes, and each byte goes through the write-ahead log, the file and the disk. UUIDs are shortened, and LZ4
+//! packs the rest with a dictionary of what most texts say. A dictionary is part of the schema: what was packed with
+//! it can be read with no other.
 
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_with_dict, uncompressed_size};
 

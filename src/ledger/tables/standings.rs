@@ -1,4 +1,4 @@
-//! Where wanted objects stand at targets.
+//! Statements that put `wanted` and `delivered` side by side: where objects stand at targets.
 
 use uuid::Uuid;
 

@@ -1,5 +1,6 @@
-//! Deletions of withdrawn indicators. A deletion and an upload of the same id may overtake each other,
-//! so a deletion is noted before it leaves: what is accepted while it is on its way goes once more.
+//! Notes the deletions of withdrawn indicators (`withdraw = "delete"`). A deletion and an upload of the same id may
+//! overtake each other, so a deletion is noted before it leaves: what is accepted while it is on its way goes once
+//! more.
 
 use uuid::Uuid;
 

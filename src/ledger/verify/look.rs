@@ -1,4 +1,4 @@
-//! How objects stand at a target.
+//! Reads for `verify` what a target should hold: what it accepted, and whether that still lives, has ended or moves.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! What `verify --repair` and the reading back write. The queue does the sending: a repair marks the outcome of rows
-//! as unknown, and puts them into a change of their own. Their next upload is byte-identical.
+//! Writes what `verify --repair` and the reading back found. The queue does the sending: a repair marks the outcome of
+//! rows as unknown, and puts them into a change of their own. Their next upload is byte-identical.
 
 use uuid::Uuid;
 

@@ -1,5 +1,5 @@
-//! What `verify` reads of the ledger and writes into it: how objects stand at a target, and which of
-//! them are to be sent again.
+//! Serves `verify` and the reading back: `look` reads what a target should hold, `mend` has sent again what is wrong,
+//! `deletion` keeps the deletions of withdrawn indicators.
 
 mod deletion;
 mod look;

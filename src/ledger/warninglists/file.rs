@@ -1,4 +1,4 @@
-//! The files of the lists beside the ledger: those in force, and those that the guard keeps waiting.
+//! Keeps the files of the lists beside the ledger: those in force, and those that the guard keeps waiting.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter};

@@ -1,4 +1,4 @@
-//! The warninglists in force: what every judgement of a claim reads, and how others take their place.
+//! Holds the warninglists in force, which every judgement of a claim reads, and lets others take their place.
 
 pub(super) mod file;
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::claim::{ClaimFacts, EventFacts, ObjectFacts, SharingGroupFacts, Since, TagFacts};
 use super::galaxy::Clusters;
 use super::object;
-use super::types::category;
+use super::type_row::category;
 use crate::pure::misp::{self, Attribute, Event, Object};
 
 impl Event<'_> {

@@ -10,13 +10,13 @@ mod hashes;
 mod kind;
 mod network;
 mod object;
-mod pattern;
+mod pattern_value;
 mod roles;
 mod scheme;
 mod skipped;
 mod table;
 mod text;
-mod types;
+mod type_row;
 mod url;
 
 #[cfg(test)]
@@ -32,5 +32,5 @@ pub use object::uncut;
 pub use roles::{Role, roles};
 pub use skipped::Reason;
 pub use table::types;
-pub use types::{Fidelity, TypeRow, categories};
+pub use type_row::{Fidelity, TypeRow, categories};
 pub use url::on_the_wire;

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::claim::Sibling;
-use super::types::category;
+use super::type_row::category;
 use crate::pure::misp::{Attribute, Object};
 
 /// Types that describe, what tells most first. What is matched in logs speaks for itself, and what

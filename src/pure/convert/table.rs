@@ -11,9 +11,9 @@ use super::skipped::Reason::{
     self, Context, NoHashName, NoObservable, NoPatternType, NotExact, PersonalData, Victim,
 };
 use super::text;
-use super::types::Fidelity::{self, High, Low, Medium};
-use super::types::Shape::{self, Before, BeforeFirst, Both, Named, Whole};
-use super::types::{Claimed, TypeRow};
+use super::type_row::Fidelity::{self, High, Low, Medium};
+use super::type_row::Shape::{self, Before, BeforeFirst, Both, Named, Whole};
+use super::type_row::{Claimed, TypeRow};
 
 const USER_AGENT: ValueKind =
     At("network-traffic:extensions.'http-request-ext'.request_header.'User-Agent'", text::text);

@@ -1,4 +1,4 @@
-//! Computes from when until when a claim is valid. Pure, so that the same claim gives the same dates again.
+//! Computes when the validity of a claim begins and ends. Pure, so that the same claim gives the same dates again.
 
 use super::{ExpireFrom, Expiry, Observable};
 use crate::pure::convert::ClaimFacts;

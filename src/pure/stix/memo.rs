@@ -1,5 +1,5 @@
-//! Keeps what was worked out for the indicators before: what tags say and what comes from events is the same
-//! for many indicators.
+//! Remembers what was worked out for earlier indicators. What tags say and what comes from events is the same for many
+//! indicators.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Deletions of withdrawn indicators.
+//! Statements on `delivered` for deletions: which are due, on their way, or over for good.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! What is not at a target as the ledger has it.
+//! Statements that correct `delivered` where a target does not hold what it accepted, or holds what it was never sent.
 
 use uuid::Uuid;
 

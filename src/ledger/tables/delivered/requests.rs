@@ -1,4 +1,4 @@
-//! What requests hold, and how they ended.
+//! Statements on `delivered` for requests: what they hold, and how they ended.
 
 use uuid::Uuid;
 

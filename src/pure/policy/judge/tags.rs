@@ -1,5 +1,5 @@
-//! Reads what the tags of a claim and of its event say to policy. Many claims have the same tags, so that who
-//! judges many of them reads the tags once.
+//! Reads what the tags of a claim and of its event say to policy. Many claims have the same tags, so a caller that
+//! judges many claims reads each set of tags once.
 
 use super::Judge;
 use crate::pure::convert::{ClaimFacts, EventFacts, Since, TagFacts};

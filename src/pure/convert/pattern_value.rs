@@ -4,7 +4,7 @@
 use super::kind::ValueKind;
 use super::skipped::Reason;
 use super::table::types;
-use super::types::Shape;
+use super::type_row::Shape;
 use crate::pure::stix::Observable;
 
 /// The observable of a pattern that is one equality comparison of a path that the table has.
