@@ -170,6 +170,7 @@ impl Ledger {
         let trial = views.under(InForce::Lists(Arc::clone(replacement.after)));
         let now = Self::now();
         let going = self.going(trial, &objects).await?;
+        // Views share most observables, so the figures of all views together would count them several times.
         let most = going.iter().map(|one| one.objects).max().unwrap_or(0);
         let (source, measure) = (source.to_owned(), *measure);
         let allowed =
@@ -213,6 +214,7 @@ impl Ledger {
             altered += done.0;
             withdrawn += done.1;
         }
+        // Written last: a crash before this has the next start judge everything by the lists in force.
         let views = views.clone();
         self.write(move |unit| {
             for view in views.iter() {

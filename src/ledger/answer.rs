@@ -42,12 +42,15 @@ pub(super) async fn begin(context: &Arc<Context>, read: Read, received: Instant)
     let Origin::Read(shown) = snapshot.head.origin else {
         return Ok(Taken::Done(Receipt::Refused));
     };
+    // By another view a read only forbids, and of an unknown event there is nothing to forbid.
     if !shown.of_our_view && !knows(context, read.event).await? {
         return Ok(Taken::Done(settle(context, &read).await?));
     }
     if read.confirm && !shown.published && is_postponed(context, rest, &read).await? {
         return Ok(Taken::Done(Receipt::Again));
     }
+    // After the answer the ledger may hold something else than the last push, even if that push comes
+    // again.
     context.applied.invalidate(&read.event);
     let lane = lane(&read, &shown);
     let running = RunningSnapshot::new(context, snapshot, Purpose::Answer(read), lane, received);
@@ -201,6 +204,7 @@ fn end_gone(
     sequence: i64,
 ) -> Result<Gone> {
     let stored = events::stored(unit, context.key(event))?;
+    // Something was heard of the event since the request began.
     if stored.as_ref().is_some_and(|stored| stored.sequence != sequence) {
         return Ok(Gone::Overtaken);
     }

@@ -112,6 +112,7 @@ impl Applying {
             return Ok(Stepped::Added { begun, added });
         };
         let origin = self.head.origin;
+        // Only now have all chunks been seen: what none of them showed is not there.
         self.context.take_back_unshown(unit, self.event(), origin, shown, &mut change)?;
         let measure = self.context.rest().map(|rest| &rest.guard);
         let ending = application.judge_absent(unit, &added, measure, &mut change)?;
@@ -141,6 +142,8 @@ impl Applying {
         match (self.head.origin, self.context.rest()) {
             (Origin::Read(_), _) => Ok(()),
             (Origin::Push { .. }, Some(_)) => self.context.ask_read_back(unit, self.event()),
+            // Nobody reads it without a key. The row remembers that the event may be there in part, until it is
+            // wholly applied.
             (Origin::Push { .. }, None) => {
                 self.context.ask_at_once(unit, self.event(), Ledger::now())
             }
@@ -153,6 +156,8 @@ impl Applying {
         if !matches!(begun, Begun::Overtaken) {
             confirm(unit, self.key(), origin.told_at())?;
         }
+        // The payload is no news, but MISP has published the event: what it saved by that is read back all the
+        // same.
         if matches!(begun, Begun::Unchanged | Begun::Stale) && !origin.is_read() {
             self.context.ask_read_back(unit, event)?;
         }

@@ -65,6 +65,8 @@ pub(super) fn begin(
             }
             before = stored.facts();
         }
+        // The event was forgotten since the request began, so the answer is asked for anew as that of an
+        // unknown one.
         None if origin.is_of_known() => return Ok(Begun::Overtaken),
         None if !origin.is_read() && narrow::is_outdated(tx, source, &facts)? => {
             return Ok(Begun::Stale);
@@ -78,6 +80,7 @@ pub(super) fn begin(
         // A read shows what came of the tags that were put on and taken off before it.
         tag_changes::settle(tx, source, facts.id, shown.began)?;
     }
+    // After the settling: what the read shows already must not count against it.
     origin.tags_heard(tx, source, &facts)?.apply(tag_changes::EVENT, &mut facts.tags);
     let changed = before.is_some_and(|before| says_more(&before, &facts));
     let stage = events::begin_snapshot(tx, source, &facts)?;

@@ -101,6 +101,7 @@ fn store(tx: &Transaction<'_>, event: EventKey<'_>, sighted: &Sighted, now: i64)
     let known = sightings::values_of(tx, key)?;
     let mut values = sighted.values.clone();
     if values.is_empty() {
+        // The frame names no value, so it says no more than is known.
         if !known.is_empty() {
             return Ok(false);
         }

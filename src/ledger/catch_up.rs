@@ -32,6 +32,7 @@ impl Head {
             && last.timestamp == self.timestamp
             && last.publication == self.publication
             && last.published == self.published
+            // Within the second of the read MISP may have changed the event once more.
             && self.timestamp.max(self.publication) < last.date
     }
 

@@ -67,8 +67,11 @@ impl<'a> Change<'a> {
         }
         let number = counters::next_change(tx)?;
         let is_own = lane == Lane::Withdrawals || lane == self.lane;
+        // The line of the log about an event comes when its changes are taken, so what is not its own names no
+        // event.
         let event = self.event.filter(|_| is_own);
         let opened_at = self.opened_at;
+        // Disabled targets are none of these: once enabled, they are compared with everything.
         queue::open(tx, &view.targets, NewChange { number, lane, event, opened_at })?;
         self.numbers.push(Number { view: &view.name, lane, number });
         Ok(number)

@@ -51,6 +51,7 @@ impl Ledger {
     pub async fn judge_anew(&self, views: &Views, now: i64) -> Result<()> {
         self.write(move |unit| {
             settings::forget_all_judged(unit)?;
+            // A number that is in use must not be given once more.
             counters::raise(unit)?;
             for known in targets::present(unit)? {
                 queue::open_everything(unit, &known.entry.target, now)?;

@@ -84,6 +84,7 @@ impl Ledger {
 
     async fn look_at_clock(&self, now: i64) -> Result<ClockStep> {
         let latest = self.clock_time(ClockTime::Latest).await?;
+        // A new ledger has noted no time, so there is nothing to compare with.
         if latest == 0 {
             return Ok(ClockStep::Steady);
         }
@@ -164,6 +165,8 @@ impl Ledger {
 /// Brings forward what waits, takes stored times that are later than `now` back to it, and has each target
 /// compared with everything.
 fn put_right(tx: &Transaction<'_>, now: i64) -> Result<()> {
+    // If the clock is behind, this cuts some times too short. The step ahead that follows puts them right
+    // again (`Mistimed::Overtaken`).
     // What gates work.
     reads::bring_forward(tx, now, now)?;
     delivered::bring_forward(tx, now, now)?;

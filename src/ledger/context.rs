@@ -51,6 +51,7 @@ pub(super) fn refresh<'a>(
     let relationships = relationships(tx, view, &sources, &keys)?;
     relate(tx, view, &live, &relationships, change)?;
     let expired: HashSet<Uuid> = expired.iter().map(|one| one.ids.object).collect();
+    // What expires is not withdrawn: it needs no upload, and neither do its relationships.
     let is_over = |one: &&Relationship| {
         one.is_live() && !needed.contains(&one.key) && !expired.contains(&one.source)
     };
@@ -66,6 +67,7 @@ fn name<'a>(
     change: &mut Change<'a>,
 ) -> Result<()> {
     let mut said: HashMap<Uuid, &ContextObject> = HashMap::new();
+    // A relationship, which has a target, belongs to one indicator: no other event says anything of it.
     for need in live.iter().flat_map(|one| &one.needs).filter(|need| need.target.is_none()) {
         let known = said.entry(need.key).or_insert(&need.object);
         if need.object.outranks(known) {

@@ -47,6 +47,7 @@ impl Ledger {
     /// Forgets a resync under way and all that is to be read: a copy reads what it is asked for.
     pub async fn forget_resync(&self, source: &str) -> Result<()> {
         let of = source.to_owned();
+        // Otherwise the copy would go on with what the relay itself is reading.
         self.write(move |unit| reads::forget_all(unit, &of)).await?;
         let Some(resync) = self.resync(source).await? else { return Ok(()) };
         self.store_resync(source, &Resync { phase: ResyncPhase::Done, ..resync }).await

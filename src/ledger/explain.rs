@@ -61,11 +61,14 @@ impl Ledger {
         let (views, what) = (views.clone(), what.to_owned());
         self.read_long(move |tx| {
             let LookedUp { attributes, observables, mut notes } = look_up(tx, &what)?;
+            // Where something claims the value, its story tells where the indicator stands.
             if attributes.is_empty() {
                 notes.extend(ended(tx, &views, &observables, telling)?);
             }
             for attributes in attributes.chunks(CHUNK) {
                 for story in stories(tx, &views, attributes, telling)? {
+                    // A client that reads slowly holds up this thread, which serves commands alone. The stories of a
+                    // large event gathered in memory would fill it.
                     if lines.blocking_send(ExplainLine::Story(Box::new(story))).is_err() {
                         return Ok(());
                     }
@@ -121,6 +124,7 @@ fn stories(
         objects.extend(claims::objects_of(tx, one.event_key(), [one.attribute])?);
     }
     let objects: Vec<Uuid> = objects.into_iter().collect();
+    // All claims on these observables, whoever makes them: they decide together.
     let claims = claims_of(tx, &objects, views)?;
     let events = KnownEvents::of(tx, &claims)?;
     let background = Background { objects: &objects, claims: &claims, events: &events, telling };

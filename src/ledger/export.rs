@@ -22,6 +22,8 @@ impl Ledger {
     /// Ends early when nobody takes the chunks any more. Returns how many rows were written.
     pub async fn export(&self, chunks: mpsc::Sender<Vec<u8>>) -> Result<u64> {
         self.read_long(move |snapshot| {
+            // The channel is bounded, so a client that takes nothing holds up this reader, and memory does not
+            // grow.
             let mut lines = Vec::with_capacity(CHUNK_BYTES);
             let rows_written = dump::write_all(snapshot, &mut lines, |lines| {
                 if lines.len() < CHUNK_BYTES {

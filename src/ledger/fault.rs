@@ -17,6 +17,7 @@ impl Ledger {
     /// Whether work on the ledger (`doing`, for the log) went well.
     pub fn judge<T>(&self, result: SqlResult<T>, doing: &str) -> bool {
         let Err(error) = result else { return true };
+        // The thread that notes its own faults is gone.
         if matches!(error, SqlError::Closed) {
             self.shared.note_failed(&error);
         } else if error.is_fault() {
@@ -73,6 +74,7 @@ impl Faults {
         if !context.ledger.judge(result, "apply a notice") {
             metrics::gap("ledger", GapReason::LedgerFailed);
             let since = SystemTime::now();
+            // One gap stands for all faults until it is recorded: the first, which began earliest.
             self.unrecorded.get_or_insert_with(|| Gap {
                 reason: GapReason::LedgerFailed,
                 intake: "ledger".into(),

@@ -33,6 +33,7 @@ impl Ledger {
             absent.retain(|name| !configured.contains(name));
             return Ok(Forgotten::Unknown { absent });
         };
+        // The target itself goes last, so that after a crash the same command finds it again.
         let objects = self.delete_in_steps(target, delivered::delete).await?;
         let name = target.to_owned();
         self.write(move |unit| {

@@ -58,6 +58,7 @@ pub(super) fn claims_of(
 ) -> Result<Vec<FullClaim>> {
     let mut objects = objects.to_vec();
     objects.sort_unstable();
+    // Each object is looked up by itself, so one that is named twice would give its claims twice.
     objects.dedup();
     let lists = views.warninglists().now();
     let stored = claims::of_objects(tx, &objects)?.into_iter();

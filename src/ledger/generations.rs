@@ -84,6 +84,8 @@ impl Generations {
         let generation = newest.map_or(0, |known| known.generation);
         // Nobody can take a revocation back in STIX, so the observable goes on as another object.
         if self.taken.contains(&key) || newest.is_some_and(|known| known.revoked) {
+            // Also where the id alone is taken: under `identity = "attribute"` it is that of an attribute, and
+            // never free again.
             let generation = generation.saturating_add(1);
             let id = view.merger.successor(&first.observable, first.attribute, generation);
             return IndicatorIds { object: id, stix_id: id, generation };

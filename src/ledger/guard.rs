@@ -175,6 +175,7 @@ fn end_some(unit: &Unit<'_>, views: &Views, event: Option<Uuid>, now: i64) -> Re
         let claim = held.key();
         objects.extend(claims::object(unit, claim)?);
         claims::delete(unit, claim.event, &[held.place])?;
+        // A read under way may still count on the claim, so it is overtaken.
         events::touch(unit, claim.event)?;
     }
     held::release(unit, going.iter().map(held::HeldClaim::key))?;

@@ -76,6 +76,7 @@ impl Judging {
             after = *last;
             let claims = claims_of(tx, &objects, views)?;
             self.look_at(views, &claims);
+            // Judged by another configuration than that of the last run, everything would differ.
             let views = views.iter().filter(|_| self.wanted.left_out.is_none());
             for view in views.collect::<Vec<_>>() {
                 self.compare(tx, view, &objects, &claims)?;
@@ -112,6 +113,8 @@ impl Judging {
         let merged = outcome.merged.into_iter();
         let mut merged: HashMap<Uuid, Merged> = merged.map(|one| (one.key, one)).collect();
         let wanted = known.contents(tx, view)?;
+        // Between two steps of a large event the ledger is sound, but some of its objects are still to be
+        // merged.
         let moving: BTreeSet<Uuid> = claims
             .iter()
             .map(|claim| &claim.row)

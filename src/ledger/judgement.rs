@@ -151,6 +151,7 @@ impl Origin {
         let Self::Read(shown) = self else { return false };
         let just = |at: i64| {
             let after = shown.began.saturating_sub(at);
+            // A read that began so soon after a deletion may still show the event.
             (-CLOCK..AFTER_DELETION).contains(&after)
         };
         sequence != shown.sequence || deleted_at.is_some_and(just)
@@ -186,6 +187,7 @@ impl Origin {
                 self.keep_attached(&before.tags, facts.timestamp, &mut facts.tags);
                 keep_narrowed(before, facts);
             }
+            // A published event counts as it stands.
             Self::Read(shown) if shown.as_published_until == i64::MAX => {}
             Self::Read(shown) => {
                 tags::mark_changed(&before.tags, shown.began / 1_000, &mut facts.tags);

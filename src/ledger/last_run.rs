@@ -29,6 +29,7 @@ impl Ledger {
                 event: None,
                 publication: false,
             };
+            // Before the mark of this run: a crash in between only has the gap recorded again.
             self.record_gap(source, &gap, since, now).await?;
             metrics::gap("relay", GapReason::Interrupted);
             tracing::warn!(

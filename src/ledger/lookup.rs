@@ -28,11 +28,13 @@ pub(super) struct LookedUp {
 pub(super) fn look_up(tx: &Transaction<'_>, what: &str) -> Result<LookedUp> {
     if let Ok(uuid) = Uuid::parse_str(what) {
         let looked_up = look_up_uuid(tx, uuid)?;
+        // An attribute's value may have the form of a UUID: what names nothing is looked up as a value.
         if !looked_up.attributes.is_empty() || !looked_up.notes.is_empty() {
             return Ok(looked_up);
         }
     }
     let observables: BTreeSet<Observable> =
+        // Nobody says of which type a value is, so every type reads it.
         convert::types().iter().flat_map(|row| convert::said(row.name, what)).collect();
     let mut attributes = Vec::new();
     for observable in &observables {

@@ -94,6 +94,7 @@ impl MergeOutcome {
         let claimed: HashSet<Uuid> = self.merged.iter().map(|one| one.key).collect();
         let over = known.iter().filter(|one| one.is_live() && !claimed.contains(&one.key));
         let mut withdrawn: Vec<Uuid> = over.map(|known| known.object).collect();
+        // Out of a hash map they come in another order each time; the same claims are to give the same writes.
         withdrawn.sort_unstable();
         withdrawn
     }

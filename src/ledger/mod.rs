@@ -252,6 +252,7 @@ impl Ledger {
     /// Whether the file and its disk are in order.
     #[must_use]
     pub fn is_writable(&self) -> bool {
+        // The lock guards one value, so a panic of another holder left nothing half changed.
         self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
@@ -274,6 +275,8 @@ impl Ledger {
     /// Writes back what SQLite still holds and closes all connections. The lock stays until the last handle is
     /// dropped.
     pub async fn close(&self) {
+        // The readers first: SQLite writes the write-ahead log back when the last connection closes, and that
+        // is the writer's.
         self.threads.readers.close().await;
         self.threads.owner.close().await;
     }
@@ -293,6 +296,8 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> i64 {
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
+    // It is only compared with the hash of the same thing from before, so 64 bits are enough, and one
+    // column holds them.
     let mut bytes = [0; 8];
     hasher.finalize_xof().fill(&mut bytes);
     i64::from_le_bytes(bytes)

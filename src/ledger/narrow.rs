@@ -51,6 +51,7 @@ fn apply_to_event(
     event: EventKey<'_>,
     shown: &AudienceShown,
 ) -> Result<Narrowed> {
+    // The caller has looked whether the event is known.
     let stored = events::stored(tx, event)?.ok_or(SqlError::NoRow)?;
     let Some(mut facts) = stored.facts() else {
         return Ok(Narrowed { differs: false, affected: Affected::Nothing });

@@ -45,6 +45,7 @@ pub(super) async fn apply(context: &Arc<Context>, batch: Vec<Arc<SmallNotice>>) 
         }
         Ok(unfinished)
     };
+    // After the shared transaction: the rest of a large event takes steps of its own.
     for event in context.ledger.write(apply).await? {
         whole::go_through(context, event).await?;
     }
@@ -92,6 +93,8 @@ fn withdrawn(
     let source = context.source();
     let Some(ending) = ending(withdrawal, change) else { return Ok(Vec::new()) };
     let events = claims::events_of(unit, source, ending.group)?;
+    // Each claim that ends leaves a tombstone of its own. But what is not known yet, of the attribute or of
+    // the object's other attributes, may be on its way in an older snapshot.
     if events.is_empty() || matches!(ending.group, ClaimGroup::OfMispObject(_)) {
         withdraw::remember(unit, source, &ending, change.opened_at)?;
     }
@@ -204,6 +207,7 @@ fn ending(withdrawal: &Withdrawal, change: &Change<'_>) -> Option<Ending> {
         Withdrawal::Event { .. } | Withdrawal::Shown(_) => return None,
     };
     let keep = match withdrawal {
+        // An edit may leave an observable as it was, for example if only the type changed.
         Withdrawal::Edited { kind, value, .. } => {
             let said = convert::said(kind, value);
             Some(said.iter().map(|observable| change.views.object_key(observable)).collect())
@@ -213,6 +217,7 @@ fn ending(withdrawal: &Withdrawal, change: &Change<'_>) -> Option<Ending> {
         | Withdrawal::Event { .. }
         | Withdrawal::Shown(_) => None,
     };
+    // A snapshot of the same second without `to_ids` is no news from before this, but the same news.
     let ids_only = matches!(withdrawal, Withdrawal::Attribute { cause: Cause::ToIdsOff, .. });
     Some(Ending { group, timestamp, keep, ids_only, why })
 }
@@ -226,8 +231,10 @@ fn sighted(
     let source = context.source();
     let Heard { ref event, ref said, attribute, sighting, taken_back } = *heard;
     let known = claims::events_of(unit, source, ClaimGroup::OfAttribute(attribute))?;
+    // A sighting counts by its attribute. Where several events hold that, the first one stands for them.
     let known = known.first().copied();
     change.event = known;
+    // Where no event is known, the sighting waits under the nil uuid: it counts by its attribute.
     let place = context.key(known.or(event.uuid).unwrap_or_default());
     let is_news = if taken_back {
         let key = SightingKey { source, attribute, sighting: sighting.uuid };

@@ -124,6 +124,7 @@ fn bring_schema(writer: &mut Connection, path: &Path) -> Result<(), OpenError> {
     if !writer.is_empty().map_err(describe)? {
         return Err(OpenError::Older { path: path.to_path_buf() });
     }
+    // In one transaction, so that a file has the whole schema and its version, or nothing.
     let create = format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT");
     writer.run(&create).map_err(describe)
 }

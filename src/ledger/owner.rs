@@ -171,6 +171,7 @@ impl Thread {
             for task in taken.drain(..) {
                 match task {
                     Task::Unit(unit) => units.push(unit),
+                    // What was handed over before is committed before: units keep their order.
                     Task::Alone(unit) => {
                         self.work_down(std::mem::take(&mut units));
                         self.work_down(vec![unit]);
@@ -235,6 +236,7 @@ impl Thread {
             // The transaction is the savepoint of a unit that is alone in it.
             let ran = if is_alone { Ok(run()?) } else { transaction.savepoint(run)? };
             outcomes.push(ran.map(|()| unit.effects.take()));
+            // Those that are left begin the next transaction.
             if began.elapsed() > LONGEST {
                 break;
             }

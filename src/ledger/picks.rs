@@ -96,6 +96,7 @@ impl Ledger {
         changes: &[&OpenChange],
         now: i64,
     ) -> Result<Vec<i64>> {
+        // Nothing new joins a change after its commit, so the looks and the closing need no single transaction.
         let mut done: Vec<OpenChange> = Vec::new();
         for open in changes {
             let is_empty = open.change == 0

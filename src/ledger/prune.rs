@@ -58,11 +58,13 @@ impl Ledger {
         before: i64,
     ) -> Result<ForgottenWithdrawn> {
         let name = view.to_owned();
+        // Looked for by a reader, so that the thread that writes only deletes.
         let slice = self.read(move |tx| wanted::withdrawn_after(tx, &name, after, STEP)).await?;
         let Some(last) = slice.last().copied() else { return Ok(ForgottenWithdrawn::default()) };
         let view = view.to_owned();
         let forget = move |unit: &Unit<'_>| {
             let forgotten = wanted::forget_withdrawn(unit, &view, after, last, before)?;
+            // In the same unit: without its object nothing would find the row again.
             delivered::delete_objects(unit, &view, &forgotten)?;
             Ok(forgotten.len() as u64)
         };

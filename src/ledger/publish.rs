@@ -21,6 +21,8 @@ use crate::notice::{Gap, GapReason, Receipt};
 pub(super) async fn begin(context: &Arc<Context>, body: Bytes, received: Instant) -> Result<Taken> {
     let bytes = body.len();
     let key = context.rest().map(|rest| &rest.key);
+    // The feed shows what a site administrator sees. A key that sees less must confirm what may not be for
+    // it.
     let weigh = key.is_some_and(|key| !(key.sees_all() && key.is_accepted()));
     let received_at = unix(SystemTime::now() - received.elapsed()) / 1_000;
     let source = Source::Push { weigh, received: received_at };
@@ -63,6 +65,7 @@ pub(super) async fn end(
 ) -> Result<Receipt> {
     let event = head.facts.uuid;
     match applied {
+        // Nothing else is kept in the cache: the repeat of what was not wholly applied must be applied.
         Applied::Wholly => context.applied.insert(event, head.content),
         Applied::BrokenOff => {
             tracing::error!(%event, "the relay failed at converting a publication: this is a fault of the relay, please report it with the event; a gap is noted");

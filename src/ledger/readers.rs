@@ -58,6 +58,7 @@ impl ReadingThread {
     /// Waits until the thread has ended. What it reads is broken off: nobody needs it any more.
     pub(super) async fn close(&self) {
         let mut closing = pin!(self.worker.close());
+        // Again and again: an interrupt ends one statement, and the work may begin the next.
         while timeout(LAST_READ, &mut closing).await.is_err() {
             self.interrupt.now();
         }

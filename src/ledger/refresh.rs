@@ -15,6 +15,7 @@ use super::{Lane, View};
 use crate::pure::stix::Withdraw;
 
 /// Observables judged at a time.
+// It bounds how many claims are in memory with their facts.
 pub(super) const CHUNK: usize = 500;
 
 /// Judges and merges anew everything that counts for these observables, in every view.

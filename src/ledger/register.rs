@@ -64,6 +64,7 @@ fn register_one(unit: &Unit<'_>, views: &Views, entry: &TargetEntry, now: i64) -
     {
         change_view(unit, entry, &before.view, view, now)?;
     }
+    // Anything of it may be another now, so it is compared with all that its view wants.
     queue::open_everything(unit, name, now)
 }
 

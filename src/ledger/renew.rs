@@ -62,6 +62,7 @@ impl Ledger {
 fn write(unit: &Unit<'_>, views: &Views, due: &[Renewal], now: i64) -> Result<()> {
     let mut objects = Vec::with_capacity(due.len());
     for Renewal { claim, from } in due {
+        // Since the walk read it, the claim may have ended or been written anew.
         if claims::renew(unit, claim, *from)? {
             objects.push(claim.object);
         }

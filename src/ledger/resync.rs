@@ -83,6 +83,7 @@ impl Ledger {
     /// Has one event read and compared.
     pub async fn resync_event(&self, source: &str, event: Uuid, now: i64) -> Result<()> {
         self.ask_for(source, &[Candidate { event, weight: 0 }], Listing::Resync, now).await?;
+        // A resync under way waits for this read too, and a smaller one must not take its place.
         let under_way =
             self.resync(source).await?.is_some_and(|one| one.phase != ResyncPhase::Done);
         if !under_way {

@@ -33,6 +33,7 @@ const KEPT: i64 = 256;
 
 impl Ledger {
     pub async fn room(&self) -> Result<Room> {
+        // Without the file there is nothing in it: SQLite takes it away when the last connection closes.
         let wal = std::fs::metadata(self.path("ledger.db-wal")).map_or(0, |wal| wal.len());
         let wal = i64::try_from(wal).unwrap_or(i64::MAX);
         let read = self.threads.readers.short.run(move |connection| {

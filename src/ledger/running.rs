@@ -40,6 +40,8 @@ pub(super) enum Purpose {
 }
 
 /// A chunk of at most so many claims may share its transaction with other work.
+// In a shared transaction SQLite copies each page that changes (`Owner::run_alone`). Of so few rows that costs less
+// than a commit of their own.
 const SHARING: usize = 250;
 
 /// A snapshot that is being applied.
@@ -99,6 +101,7 @@ impl RunningSnapshot {
         received: Instant,
     ) -> Self {
         let Snapshot { head, chunks } = snapshot;
+        // The notice may have waited in the inbox. `received` counts on however the clock steps.
         let heard = unix(SystemTime::now() - received.elapsed());
         let read = answered(&purpose, &head);
         let applying = Arc::new(Applying { context: Arc::clone(context), head, lane, heard, read });
@@ -163,6 +166,7 @@ impl RunningSnapshot {
             }
             Stepped::Added { begun, added } => {
                 if let Some(mut application) = application.or_else(|| begun.map(Arc::from)) {
+                    // Not before the commit: a unit that is lost runs again, and must find the application as it was.
                     Arc::make_mut(&mut application).advance(&added);
                     self.progress = Progress::Adding(application);
                 }
@@ -257,6 +261,7 @@ fn not_applied(head: &SnapshotHead, begun: &Begun) -> Applied {
             tracing::info!(%event, "a snapshot of a deleted event: ignored, only a REST read tells whether it is back");
             Applied::Refused
         }
+        // One that was started never ends here. If it did, reading it again would do no harm.
         Begun::Overtaken | Begun::Started(_) => Applied::Overtaken,
     }
 }

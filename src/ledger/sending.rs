@@ -84,6 +84,7 @@ impl Ledger {
         let (in_doubt, marked) = self
             .write(move |unit| {
                 targets::with_view(unit, &target, |at| {
+                    // Before the marking, which writes over it.
                     let in_doubt = requests::in_doubt(unit, at.target, &leaving)?;
                     let Moment { now, over } = moment;
                     Ok((in_doubt, requests::mark_sending(unit, at, &leaving, now, over)?))

@@ -58,6 +58,7 @@ impl Ledger {
         let (target, settled) = (target.to_owned(), Settled::of(settlements));
         self.write(move |unit| {
             let Settled { accepted, rejected, not_over, returned } = &settled;
+            // All of them in one unit, so that after a crash the request has one outcome.
             requests::accept(unit, &target, accepted, now, resend_at)?;
             requests::not_over(unit, &target, not_over)?;
             requests::give_back(unit, &target, returned)?;
@@ -93,6 +94,7 @@ impl Ledger {
                     continue;
                 }
                 let of_target = requests::retry(unit, &name)?;
+                // The objects are in changes that left the queue, and change 0 leads to them.
                 if of_target > 0 {
                     queue::open_everything(unit, &name, now)?;
                 }

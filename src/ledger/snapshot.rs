@@ -165,6 +165,7 @@ impl Reading {
     fn head_of(&self, event: &EventParts<'_>) -> Result<SnapshotHead, Unread> {
         let head = &event.head;
         let is_read = matches!(self.source, Source::Read(..));
+        // A push may lack them: it is a hint, and its `published` is not believed anyway.
         if is_read && !head.lacking.is_empty() {
             return Err(lacks(&head.lacking).into());
         }
@@ -215,6 +216,7 @@ fn hasher(salt: i64, origin: &Origin) -> blake3::Hasher {
 fn convert(event: &EventParts<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
     let mut conversion =
         Conversion { is_read, chunks, chunk: Chunk::default(), totals: Totals::default() };
+    // The numbers of all tags are kept, since a frame about a renamed tag names no event.
     conversion.totals.tags.extend(event.head.tags.iter().map(|tag| tag.id));
     match event.each(|part| conversion.take(part)) {
         Ok(ControlFlow::Continue(())) => conversion.end(),
@@ -243,6 +245,7 @@ impl Conversion<'_> {
                 Some((attribute, object)) => self.attribute(&attribute, object),
                 None => self.totals.skipped.add(Reason::Malformed),
             }
+            // A chunk may go beyond `STEP` by the second claim of its last attribute.
             if self.chunk.claims.len() >= STEP {
                 let full = std::mem::take(&mut self.chunk);
                 if self.chunks.blocking_send(full).is_err() {

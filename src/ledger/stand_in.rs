@@ -33,6 +33,7 @@ pub(super) async fn announce(context: &Arc<Context>, body: Bytes, now: i64) -> R
     let store = move |unit: &Unit<'_>| {
         let event = work.key(event);
         announced::store(unit, event, &body, now)?;
+        // The feed's publication may have come first and been dropped: then nothing will confirm this one.
         gaps::lost_publication(unit, event, dropped_since)
     };
     if context.ledger.write(store).await? {

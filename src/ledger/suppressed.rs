@@ -129,6 +129,7 @@ fn judge_again(
 ) -> Result<Suppression> {
     let claims = claims::spelled(unit, spellings)?;
     let mut objects: Vec<Uuid> = claims.iter().map(|claim| claim.object).collect();
+    // `spelled` returns the claims in the order of their objects.
     objects.dedup();
     let mut change = Change::new(views, None, now);
     refresh(unit, &objects, &mut change)?;
@@ -151,6 +152,7 @@ struct LiftedAll {
 /// host whose URL this is, stays.
 fn lift(tx: &Transaction<'_>, value: &str) -> Result<LiftedAll> {
     let mut lifted = LiftedAll { before: Vec::new(), spellings: Vec::new() };
+    // One by one: there are few, and only `is_same` tells which spellings mean one value.
     for known in suppressed::all(tx)? {
         if policy::is_same(&known.value, value) {
             lifted.spellings.extend(suppressed::delete(tx, &known.value)?);

@@ -33,6 +33,7 @@ pub(super) fn apply(
         None => apply_to_event(tx, event, tag, heard)?,
         Some(attribute_id) => apply_to_attribute(tx, event, attribute_id, tag, heard)?,
     };
+    // A read that began before the tag was heard is overtaken, and the same snapshot counts as news.
     if affected != Affected::Nothing {
         events::touch(tx, event)?;
     }

@@ -39,6 +39,7 @@ impl Upkeep {
         Self {
             confirm_within: settings.confirm_within,
             remember: settings.tombstones,
+            // The guard adds up what went within its window.
             inferred: settings.tombstones.max(guard),
             source: settings.rest.is_some().then(|| settings.source.clone()),
             claims: None,
@@ -50,6 +51,7 @@ impl Upkeep {
     /// A step at `now`, Unix milliseconds. Whether it changed anything: there is likely to be more.
     /// Walks over large tables go on where the last step ended, a few thousand rows a step.
     pub async fn step(&mut self, ledger: &Ledger, views: &Views, now: i64) -> Result<bool> {
+        // The clock first: by one that jumped ahead everything would be old.
         let may_forget = ledger.follow_clock(views, self.source.as_deref(), now).await?;
         ledger.note_running(now).await?;
         let mut changed = if may_forget { self.forget(ledger, views, now).await? } else { 0 };

@@ -65,6 +65,7 @@ impl Member<'_> {
 
     fn rendering(&self, common: &Rendering) -> Rendering {
         let Self { identity, withdraw, .. } = *self;
+        // An upload API that takes indicators alone refuses everything else.
         let context = match self.only_indicators {
             true => BTreeSet::new(),
             false => common.context.clone(),
@@ -81,6 +82,8 @@ impl View {
         let judge = Judge::new(policy);
         Self {
             name: name.to_owned(),
+            // The name says so, since the objects of a view never change their kinds: with others it is another
+            // view.
             only_indicators: name.ends_with(ONLY_INDICATORS),
             targets,
             disabled: Vec::new(),
@@ -241,6 +244,8 @@ impl Views {
         observable: &Observable,
     ) -> Option<Reason> {
         let warned = self.lists.now().warned(claim, observable);
+        // This is for counting what is skipped. Sightings, scores and suppressions change without a snapshot,
+        // so they are left to the merging.
         let side_facts = &SideFacts { warned, ..SideFacts::default() };
         let mut first = None;
         for view in self.iter() {

@@ -28,6 +28,7 @@ fn begin(
 ) -> Result<Option<Uuid>> {
     let key = context.key(event);
     context.applied.invalidate(&event);
+    // Noted in the transaction of the notice itself, so that no crash can come between the two.
     events::begin_whole(unit, key, whole)?;
     change.event = Some(event);
     Ok(step(unit, key, None, change)?.map(|_| event))
@@ -43,6 +44,7 @@ pub(super) fn delete(
 ) -> Result<Option<Uuid>> {
     let key = context.key(event);
     events::delete(unit, key, deleted)?;
+    // A webhook's publication from before must not stand in for one of a deleted event.
     announced::forget(unit, key)?;
     begin(context, unit, event, Whole::End, change)
 }

@@ -78,6 +78,7 @@ pub(super) fn withdraw(
         reads::ask(tx, event, Asking::at_once(change.opened_at), change.opened_at)?;
         return Ok(Withdrawn::Older);
     }
+    // An edited attribute may still claim some observables: only the others get a tombstone each.
     let is_whole = withdrawal.keep.as_ref().is_none_or(Vec::is_empty);
     let mut over = Vec::with_capacity(ending.len());
     for claim in &ending {
@@ -126,6 +127,7 @@ pub(super) fn end_claims(
     claims::delete(tx, event, &places)?;
     held::forget_gone(tx, event)?;
     refresh_objects(tx, going.iter().map(|claim| claim.object), change)?;
+    // A full step may have been the last; then the next one finds nothing.
     Ok(going.len() >= STEP)
 }
 

@@ -122,6 +122,7 @@ impl Writer {
             self.take_small().await;
             return true;
         }
+        // Something else has its turn now, so the time of the small ones begins anew.
         self.small_since = None;
         if let Some(live) = self.live.take() {
             self.step(live).await;

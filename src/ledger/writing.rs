@@ -61,6 +61,7 @@ impl KeyView {
 
     /// Stores what was found.
     pub fn set(&self, sees_all: bool, accepted: bool) {
+        // In one value, so that nobody reads the one as it was and the other as it is now.
         let bits = u8::from(sees_all) * Self::SEES_ALL + u8::from(accepted) * Self::ACCEPTED;
         self.0.store(bits, Ordering::Relaxed);
     }

@@ -74,6 +74,7 @@ impl Adding<'_> {
         let (application, added) = (self.application, &mut self.added);
         let kept = match application.origin {
             Origin::Push { .. } => application.keep_heard(tx, &mut claim, stored)?,
+            // Untouched since the publication, so it is what was published.
             Origin::Read(shown) if shown.counts(&claim.facts) => {
                 shown.less_unpublished(&mut claim.facts);
                 application.mark_tags(tx, &mut claim, stored, shown)?
@@ -82,6 +83,7 @@ impl Adding<'_> {
                 if !application.keep_published(tx, &mut claim, shown, stored, change)? {
                     let ended =
                         stored.map(|KnownDigest { object, .. }| PlacedObject { place, object });
+                    // It was touched and says something else, so what was published of it has ended by MISP's word.
                     added.ended.extend(ended);
                     added.mentioned.extend(stored.map(|_| place));
                     return Ok(None);
@@ -90,7 +92,9 @@ impl Adding<'_> {
             }
         };
         let Claim { facts, .. } = &mut claim;
+        // With each chunk: a tag may have been heard of since the snapshot began.
         let altered = self.heard.apply(facts.attribute_id, &mut facts.tags) || kept;
+        // Counted only: what no view admits is kept as a claim, since policy may change.
         match application.objection(&claim, change) {
             Some(Reason::WarninglistsPending) => added.counts.pending += 1,
             Some(reason) => added.counts.forbidden.add(reason),
@@ -98,6 +102,7 @@ impl Adding<'_> {
         }
         let object = change.views.object_key(&claim.observable);
         let mut counting = NewClaim::new(claim, object)?;
+        // It says something else than the snapshot, so the next snapshot must not take it for unchanged.
         if altered {
             counting.digest = ALTERED;
         }
@@ -125,6 +130,7 @@ impl Adding<'_> {
         let before = claims.len();
         claims.retain(|new| {
             let attribute = new.claim.attribute;
+            // A tombstone may be of the attribute, of one of its observables, or of its MISP object.
             let whole = new.misp_object().map(|object| (object, Uuid::nil()));
             let own = [(attribute, Uuid::nil()), (attribute, new.object)];
             let mut found = own.iter().chain(&whole).filter_map(|key| standing.get(key));
@@ -148,6 +154,7 @@ impl Adding<'_> {
             // `ALTERED` is no fingerprint: two claims that have it may differ.
             let is_same =
                 stored.is_some_and(|stored| stored.digest == new.digest && new.digest != ALTERED);
+            // Policy reads the event too, so another head may change the verdict on every claim.
             if !is_same || head.changed {
                 touched.insert(new.object);
                 touched.extend(stored.map(|stored| stored.object));
@@ -161,6 +168,8 @@ impl Adding<'_> {
         }
         // `write` takes them off in this order while it goes through the observables.
         altered.sort_unstable_by_key(|new| (new.object, new.place()));
+        // An unchanged claim is merged only with a changed one on the same observable. The others are let go
+        // here.
         let same = same.into_iter().filter(|new| touched.contains(&new.object));
         let same = same.map(|new| (new.place(), new)).collect();
         let mut touched: Vec<Uuid> = touched.into_iter().collect();

@@ -43,6 +43,8 @@ impl Application {
         let is_mentioned =
             |place: &ClaimPlace| self.mentioned.contains(place) || last.mentioned.contains(place);
         let shown: HashSet<Uuid> = last.shown.iter().copied().collect();
+        // An attribute that is shown without this claim has ended it by MISP's word. Only one that is not shown
+        // is absent.
         let is_shown = |claim: &PlacedObject| {
             let attribute = &claim.place.attribute;
             self.shown.contains(attribute) || shown.contains(attribute)
@@ -94,6 +96,7 @@ impl EndingSnapshot {
             // The newer snapshot decides on the rest.
             return Ok(true);
         }
+        // From the end on, so that a number tells what is left.
         let from = self.left.saturating_sub(STEP);
         let going = self.ending.get(from..self.left).unwrap_or_default();
         if !going.is_empty() {

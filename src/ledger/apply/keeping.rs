@@ -19,6 +19,7 @@ impl Application {
         claim: &mut Claim,
         stored: Option<KnownDigest>,
     ) -> Result<bool> {
+        // A claim that no frame has altered holds nothing that a snapshot could miss.
         if stored.is_none_or(|stored| stored.digest != ALTERED) {
             return Ok(false);
         }

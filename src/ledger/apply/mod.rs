@@ -167,6 +167,7 @@ impl Application {
         let written = claims::write(tx, self.key(), altered, change.opened_at)?;
         let mut written = written.into_iter().peekable();
         let mut events = KnownEvents::default();
+        // One value for the whole step, although other lists may come into force meanwhile.
         let lists = change.views.warninglists().now();
         for objects in touched.chunks(CHUNK) {
             let Some(last) = objects.last() else { break };
@@ -194,6 +195,7 @@ impl Application {
             merging.extend(
                 written.into_iter().map(|(row, facts)| FullClaim::new(row, Some(facts), &lists)),
             );
+            // `merge` takes the claims of an observable from a run of neighbours.
             full_claims::sort(&mut merging);
             refresh_claims(tx, objects, &merging, &mut events, change)?;
         }

@@ -38,6 +38,7 @@ impl SqlError {
             Code::CannotOpen,
             Code::DatabaseCorrupt,
             Code::NotADatabase,
+            // Another process may hold the file for longer than a statement waits: that passes, as a full disk may.
             Code::DatabaseBusy,
             Code::DatabaseLocked,
             Code::FileLockingProtocolFailed,

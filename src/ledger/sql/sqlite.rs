@@ -69,6 +69,7 @@ impl Connection {
         connection.pragma_update(None, "cache_size", -options.cache)?;
         connection.pragma_update(None, "temp_store", "memory")?;
         connection.pragma_update(None, "wal_autocheckpoint", WAL_BYTES / PAGE_BYTES)?;
+        // Without it the file of the log keeps the size that it once had.
         connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
         Ok(Self(connection))
     }
@@ -80,6 +81,8 @@ impl Connection {
 
     /// Begins a transaction that may write. It is rolled back unless it is committed.
     pub(in crate::ledger) fn begin(&mut self) -> Result<Transaction<'_>> {
+        // A deferred one takes the lock with its first write, and fails there if anybody wrote after its first
+        // read.
         self.transaction(TransactionBehavior::Immediate)
     }
 

@@ -10,6 +10,7 @@ statements! {
              body = excluded.body";
     BODY(Text, Bytes) = "SELECT body FROM announced WHERE source = $1 AND event = $2";
     FORGET(Text, Bytes) = "DELETE FROM announced WHERE source = $1 AND event = $2";
+    // A body that came later is of a later publication, which this one does not confirm.
     CONFIRM(Text, Bytes, Integer) =
         "DELETE FROM announced WHERE source = $1 AND event = $2 AND received_at <= $3";
     DROP_OLDER(Integer) = "DELETE FROM announced WHERE received_at < $1";

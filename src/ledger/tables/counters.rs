@@ -8,6 +8,7 @@ statements! {
     NEXT_EVENT() =
         "UPDATE counters SET value = value + 1 WHERE name = 'event' RETURNING value";
     LAST_CHANGE() = "SELECT value FROM counters WHERE name = 'change'";
+    // A number that is in use must not be given again: objects of the old change would count for the new one.
     RAISE_CHANGE() = "UPDATE counters SET value = (SELECT COALESCE(MAX(change), 0) FROM wanted)
         WHERE name = 'change' AND value < (SELECT MAX(change) FROM wanted)";
     RAISE_EVENT() = "UPDATE counters SET value = (SELECT COALESCE(MAX(number), 0) FROM events)

@@ -29,6 +29,7 @@ statements! {
     DELETE(Text, Bytes) = "DELETE FROM decay WHERE source = $1 AND attribute = $2";
     INSERT(Text, Bytes, Integer, Boolean) =
         "INSERT INTO decay (source, attribute, score, decayed) VALUES ($1, $2, $3, $4)";
+    // The attribute may claim something in another event.
     DELETE_UNCLAIMED(Text, Bytes) =
         "DELETE FROM decay WHERE source = $1 AND attribute = $2 AND NOT EXISTS
              (SELECT 1 FROM claims c JOIN events e ON e.number = c.event_number

@@ -30,6 +30,7 @@ tables! {
     CURSORS = "cursors" "*";
     TARGETS = "targets" "*";
     EVENTS = "events" "*";
+    // A claim without its event is a fault, and an export must show it.
     CLAIMS = "claims" "e.source, e.event, claims.*"
         beside "LEFT JOIN events e ON e.number = claims.event_number";
     WANTED = "wanted" "*";

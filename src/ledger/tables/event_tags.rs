@@ -25,6 +25,7 @@ pub(in crate::ledger) fn store(
     tags: &HashSet<i64>,
 ) -> Result<()> {
     tx.execute(&DELETE, &values![source, event])?;
+    // A frame names a tag by its number, so one that has none is never looked for.
     let tags = tags.iter().filter(|tag| **tag != 0);
     tx.execute_each(&INSERT, tags.map(|tag| values![source, event, tag])).map(drop)
 }

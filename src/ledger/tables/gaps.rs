@@ -8,12 +8,14 @@ use crate::ledger::sql::{Result, Transaction, row, statements, values};
 use crate::notice::Gap;
 
 statements! {
+    // A gap that opens again before it is healed keeps its beginning.
     RECORD(Text, Text, Text, Bytes, Integer, Integer, Boolean) =
         "INSERT INTO gaps (source, intake, reason, event, since, until, times, publication)
          VALUES ($1, $2, $3, $4, $5, $6, 1, $7)
          ON CONFLICT (source, intake, reason, event) DO UPDATE SET until = excluded.until,
              times = gaps.times + 1, publication = gaps.publication OR excluded.publication";
     OPEN(Text) = "SELECT intake, reason, event, until FROM gaps WHERE source = $1";
+    // If the end is another one, the gap went on while the catch-up ran, and is not healed by it.
     HEAL(Text, Text, Text, Bytes, Integer) =
         "DELETE FROM gaps WHERE source = $1 AND intake = $2 AND reason = $3
          AND event = $4 AND until = $5";

@@ -15,6 +15,7 @@ statements! {
     SOME(Integer) = "SELECT source, event, attribute, part FROM held LIMIT $1";
     SOME_OF(Bytes, Integer) =
         "SELECT source, event, attribute, part FROM held WHERE event = $1 LIMIT $2";
+    // What is held already keeps the time since when.
     HOLD(Text, Bytes, Bytes, Integer, Integer) =
         "INSERT INTO held (source, event, attribute, part, since) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (source, event, attribute, part) DO NOTHING";
@@ -24,6 +25,7 @@ statements! {
         "DELETE FROM held WHERE source = $1 AND event = $2 AND NOT EXISTS (
              SELECT 1 FROM claims c JOIN events e ON e.number = c.event_number
              WHERE e.source = held.source AND e.event = held.event AND c.attribute = held.attribute AND c.part = held.part)";
+    // The joins are outer ones, so that a held claim is told although its claim or event is gone.
     BY_EVENT() =
         "SELECT h.event, count(*), MIN(h.since) AS since, MIN(c.value), MIN(e.facts)
          FROM held h

@@ -3,6 +3,7 @@
 use crate::ledger::sql::{Result, SqlError, Transaction, statements, values};
 
 statements! {
+    // Rows are only added up, so two of one moment need no key.
     RECORD(Text, Text, Integer, Integer) =
         "INSERT INTO inferred (source, view, at, objects) VALUES ($1, $2, $3, $4)";
     SUM_SINCE(Text, Text, Integer) =

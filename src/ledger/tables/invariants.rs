@@ -58,6 +58,7 @@ pub(in crate::ledger) fn unqueued(
     UNQUEUED.broken(tx, &values![now, target, view], most)
 }
 
+// Change 0 leads the sender to everything.
 /// What is [`unsettled`] at a target and in no change of its queue.
 macro_rules! unqueued {
     () => {
@@ -131,6 +132,7 @@ rules! {
                WHERE e.number IS NULL",
         remedy: REREAD,
     }
+    // While the work is unfinished, the claims are still being ended step by step.
     DELETED_EVENTS_CLAIM_NOTHING = {
         invariant: "deleted-events-claim-nothing",
         columns: "e.source, e.event, c.attribute, c.part",
@@ -163,6 +165,7 @@ rules! {
                            AND b.kind = a.kind AND b.stix_id <> b.object AND b.object <> a.object AND b.version <> 0)",
         remedy: REPAIR,
     }
+    // It begins at the successors, which are few and have an index.
     ONLY_THE_NEWEST_GENERATION_LIVES = {
         invariant: "only-the-newest-generation-lives",
         columns: "a.view, a.object, a.key, a.generation",

@@ -12,6 +12,7 @@ statements! {
          WHERE target = $1 AND lane = $2 AND change > $3 ORDER BY change LIMIT $4";
     DEPTHS(Text) = "SELECT lane, count(*) FROM queue WHERE target = $1 GROUP BY lane";
     COUNT() = "SELECT count(*) FROM queue";
+    // No conflict is expected: the number of a change is given once, and each target is in one view.
     OPEN(Text, Integer, Integer, Bytes, Integer) =
         "INSERT INTO queue (target, change, lane, event, opened_at, summary)
          VALUES ($1, $2, $3, $4, $5, '{}')";
@@ -19,6 +20,8 @@ statements! {
         "INSERT INTO queue (target, change, lane, opened_at, summary)
          VALUES ($1, 0, $2, $3, '{}')
          ON CONFLICT (target, change) DO UPDATE SET opened_at = queue.opened_at + 1";
+    // Changes of context that an event brings along name no event: the line about the event leaves them
+    // out.
     SUMMARISE(Text, Integer) =
         "UPDATE queue SET summary = $1 WHERE change = $2 AND event IS NOT NULL";
     CLOSE(Text, Integer, Integer) =
@@ -114,6 +117,7 @@ pub(in crate::ledger) fn close(
 ) -> Result<bool> {
     let OpenChange { change, opened_at, .. } = *open;
     let closed = tx.execute(&CLOSE, &values![target, change, opened_at])?;
+    // Any change but 0 is opened once, so whoever took it off, it is gone.
     Ok(change != 0 || closed > 0)
 }
 

@@ -8,6 +8,11 @@ use super::keys::EventKey;
 use crate::ledger::sql::{Result, SqlError, Transaction, row, statements, values};
 
 statements! {
+    // `asked` counts, so that a read under way, which answers an earlier asking, does not settle this one.
+    // `not_before`: MISP saves a publication after it tells of it, so a read that begins sooner may show
+    // the state before. A later publication moves it on, but only so far from the first asking: an event
+    // that is published all the time must be read too. A stored time beyond the longest wait is from a
+    // clock that was ahead.
     ASK(Text, Bytes, Integer, Integer, Boolean, Integer, Boolean, Integer, Integer) =
         "INSERT INTO reads (source, event, urgency, due_at, not_before, asked_at, asked, confirm)
          VALUES ($1, $2, $3, $4, CASE WHEN $5 THEN $4 ELSE 0 END, $6, 1, $7)
@@ -24,6 +29,7 @@ statements! {
              asked_at = CASE WHEN reads.asked_at > $6 THEN $6 ELSE reads.asked_at END,
              due_at = CASE WHEN excluded.due_at < reads.due_at THEN excluded.due_at
                       ELSE reads.due_at END";
+    // The same for a listing, but only a resync counts as a new asking.
     ASK_FOR_LISTED(Text, Bytes, Integer, Integer, Boolean, Integer, Integer) =
         "INSERT INTO reads (source, event, urgency, due_at, asked_at, asked, resync, weight)
          VALUES ($1, $2, $3, $4, $4, 1, $5, $6)
@@ -39,12 +45,15 @@ statements! {
                           THEN excluded.due_at ELSE reads.not_before END,
              weight = CASE WHEN excluded.weight > reads.weight THEN excluded.weight
                       ELSE reads.weight END";
+    // The sequence goes along with the request: if it is another one when the answer comes, something was
+    // heard meanwhile.
     DUE(Text, Integer, Integer, Integer) =
         "SELECT r.event, r.urgency, r.asked, r.attempts, r.confirm, r.weight,
              COALESCE(e.sequence, $4)
          FROM reads r LEFT JOIN events e ON e.source = r.source AND e.event = r.event
          WHERE r.source = $1 AND r.due_at <= $2 AND r.not_before <= $2
          ORDER BY r.urgency, r.due_at LIMIT $3";
+    // A read may begin once both of its times have come.
     NEXT(Text) =
         "SELECT MIN(CASE WHEN due_at < not_before THEN not_before ELSE due_at END)
          FROM reads WHERE source = $1";
@@ -57,6 +66,8 @@ statements! {
     POSTPONE(Text, Bytes, Integer, Integer, Integer) =
         "UPDATE reads SET due_at = $4, attempts = attempts + $5
          WHERE source = $1 AND event = $2 AND asked = $3";
+    // After as many vain reads as it has patience for, a resync no longer waits for the event, which stays
+    // here to be read.
     PUT_OFF(Text, Integer, Integer, Integer, Integer, Text, Bytes, Integer) =
         "UPDATE reads SET vain = vain + 1, why = $1,
              due_at = $2 + CASE WHEN $3 * (vain + 1) < $4 THEN $3 * (vain + 1) ELSE $4 END,

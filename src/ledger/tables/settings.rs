@@ -12,6 +12,7 @@ statements! {
     JUDGED() = "SELECT name, value FROM settings WHERE name LIKE 'view %'";
     FORGET_ALL_JUDGED() = "DELETE FROM settings WHERE name LIKE 'view %'";
     RESYNC() = "SELECT name FROM settings WHERE name LIKE 'resync %' LIMIT 1";
+    // The value is the time at which a leave ends.
     END_LEAVES() = "UPDATE settings SET value = '0' WHERE name LIKE 'may empty %'";
 }
 

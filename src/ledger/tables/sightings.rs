@@ -37,8 +37,10 @@ statements! {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     DELETE(Text, Bytes, Bytes) = "DELETE FROM sightings
          WHERE source = $1 AND attribute = $2 AND sighting = $3";
+    // A walk by time, since the rows that may be forgotten are the oldest.
     HEARD_BETWEEN(Integer, Integer, Integer) = "SELECT heard_at FROM sightings
          WHERE heard_at > $1 AND heard_at < $2 ORDER BY heard_at LIMIT $3";
+    // A sighting counts as long as its attribute claims anything, whatever its age.
     FORGET_UNCLAIMED(Integer, Integer) = "DELETE FROM sightings
          WHERE heard_at > $1 AND heard_at <= $2 AND NOT EXISTS
              (SELECT 1 FROM claims c JOIN events e ON e.number = c.event_number

@@ -35,6 +35,7 @@ macro_rules! at_target {
 }
 
 /// What target $1 refused and its view $2 still wants so.
+// What is tried once more has another `rejected_in`, and counts as refused no longer.
 macro_rules! refused {
     () => {
         "FROM delivered d JOIN wanted w ON w.view = $2 AND w.object = d.object
@@ -43,6 +44,7 @@ macro_rules! refused {
 }
 
 statements! {
+    // `unsettled` is NULL of what was never sent and has expired.
     AT_TARGETS(Integer, Text, Bytes, Text) = concat!(
         "SELECT w.object, t.target, t.mode, w.version, w.valid_until AS wanted_until, w.change,
              d.accepted, d.accepted_at, d.rejected, d.rejected_in, d.words,
@@ -54,8 +56,10 @@ statements! {
          LEFT JOIN queue q ON q.target = t.target AND q.change = w.change
          WHERE t.mode <> $4 AND t.view = $2 ORDER BY t.target"
     );
+    // Two statements, as there are two indices: most objects have their key as their id.
     OF_OBJECT(Text, Text, Text, Bytes) = at_target!("w.stix_id = w.object AND w.object = $4");
     OF_STIX_ID(Text, Text, Text, Bytes) = at_target!("w.stix_id <> w.object AND w.stix_id = $4");
+    // What a target holds of an object that moves is not known before its request has an answer.
     DELIVERED(Text, Text, Text, Bytes, Integer, Integer) = concat!(
         "SELECT w.object, w.stix_id FROM delivered d
          JOIN wanted w ON w.view = $2 AND w.object = d.object
@@ -64,6 +68,7 @@ statements! {
         moves!(),
         " AND w.valid_until > $5 ORDER BY d.object LIMIT $6"
     );
+    // The condition is named in a query within, since a FILTER cannot use a name of its own SELECT.
     COUNT_KIND(Text, Text, Text, Integer) =
         "SELECT count(*) FILTER (WHERE is_live), count(*) FILTER (WHERE NOT is_live)
          FROM (SELECT d.accepted <> 0 AND (d.valid_until IS NULL OR d.valid_until > $4) AS is_live

@@ -4,6 +4,7 @@
 use crate::ledger::sql::{Result, Transaction, row, statements, values};
 
 statements! {
+    // No conflict is expected: an earlier suppression of the value was taken off in the same unit.
     INSERT(Text, Integer, Integer, Text) =
         "INSERT INTO suppressed (value, since, until, reason) VALUES ($1, $2, $3, $4)";
     SPELL(Text, Text) = "INSERT INTO suppressed_spellings (spelling, value) VALUES ($1, $2)";

@@ -21,6 +21,7 @@ statements! {
     FORGET_OLDER(Integer, Integer) = "DELETE FROM tag_changes
          WHERE (source, event, attribute, tag) IN
              (SELECT source, event, attribute, tag FROM tag_changes WHERE heard_at < $1 LIMIT $2)";
+    // Several may have been heard in one millisecond: fewer may be left, and never more.
     KEEP_NEWEST(Integer) = "DELETE FROM tag_changes WHERE heard_at <=
          (SELECT heard_at FROM tag_changes ORDER BY heard_at DESC LIMIT 1 OFFSET $1)";
     NOT_AFTER(Integer) = "UPDATE tag_changes SET heard_at = $1 WHERE heard_at > $1";
@@ -133,6 +134,7 @@ impl HeardTag {
                 since: Since::Attached,
                 heard,
             }),
+            // It stays among the tags: until the next publication it goes on forbidding, and permits no more.
             (false, Some(tag)) => (tag.since, tag.heard) = (Since::Detached, heard),
             (true, Some(_)) | (false, None) => return false,
         }

@@ -31,11 +31,13 @@ statements! {
              timestamp = CASE WHEN excluded.timestamp > tombstones.timestamp
                          THEN excluded.timestamp ELSE tombstones.timestamp END,
              withdrawn_at = excluded.withdrawn_at";
+    // A read that began after the withdrawal shows what came of it, so the tombstone has done its work.
     END(Text, Bytes, Bytes) =
         "DELETE FROM tombstones WHERE source = $1 AND attribute = $2 AND object = $3";
     FORGET_OLDER(Integer, Integer) =
         "DELETE FROM tombstones WHERE (source, attribute, object) IN
              (SELECT source, attribute, object FROM tombstones WHERE withdrawn_at < $1 LIMIT $2)";
+    // Several may have been heard in one millisecond: fewer may be left, and never more.
     KEEP_NEWEST(Integer) =
         "DELETE FROM tombstones WHERE withdrawn_at <=
              (SELECT withdrawn_at FROM tombstones ORDER BY withdrawn_at DESC LIMIT 1 OFFSET $1)";

@@ -62,6 +62,7 @@ impl Ledger {
         self.write(move |unit| {
             targets::with_view(unit, &target, |at| {
                 deletions::end(unit, at.target, deletable.object, due_at, tried)?;
+                // A deletion that was not tried took nothing along.
                 if tried {
                     deletions::send_heirs_again(unit, at, &deletable, now)?;
                 }

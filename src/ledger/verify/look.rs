@@ -38,6 +38,7 @@ impl Ledger {
                 targets::with_view(tx, &target, |at| standings::of_stix_ids(tx, at, &kind, &ids))
             })
             .await?;
+        // The last of several with one id stays in the map: the live one, else the newest.
         found.sort_by_key(|one| (one.pending.version != WITHDRAWN, one.modified));
         Ok(found.iter().map(|one| (one.pending.stix_id, one.accepted(now))).collect())
     }
@@ -69,6 +70,7 @@ impl Ledger {
         now: i64,
     ) -> Result<AcceptedCount> {
         let (target, kind) = (target.to_owned(), kind.to_owned());
+        // It goes through all rows of the target, for which short questions must not wait.
         let count = self.read_long(move |tx| {
             targets::with_view(tx, &target, |at| standings::count_kind(tx, at, &kind, now))
         });
@@ -85,6 +87,7 @@ impl ObjectAtTarget {
 
     fn stand(&self, now: i64) -> Stand {
         let Self { pending, accepted_at, .. } = self;
+        // What was never sent and is wanted is still to come.
         let (Some(created), Some(modified)) = (self.created, self.modified) else {
             return if pending.version == WITHDRAWN { Stand::NeverSent } else { Stand::Moving };
         };

@@ -122,6 +122,7 @@ fn requeue(tx: &Transaction<'_>, view: &str, objects: &[Uuid], lane: Lane, now: 
         return Ok(());
     }
     let number = counters::next_change(tx)?;
+    // Before the objects move: a rejection is found by the change that they are still in.
     mending::keep_rejected(tx, view, objects, number)?;
     wanted::move_to_change(tx, view, objects, number)?;
     let change = NewChange { number, lane, event: None, opened_at: now };

@@ -52,6 +52,8 @@ pub(in crate::ledger) async fn write(
         let file = File::options().create_new(true).write(true).mode(0o600).open(&made)?;
         let mut writer = BufWriter::with_capacity(1 << 20, file);
         lists.write(&mut writer)?;
+        // On the disk before the name: after a power cut the name leads to the old lists or to all of the new
+        // ones.
         writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         std::fs::rename(&made, &path)
     };

@@ -146,6 +146,7 @@ impl Ledger {
     pub(super) fn note_warninglist(&self, id: Option<u64>) {
         let told = &self.shared.told;
         told.ids.lock().unwrap_or_else(PoisonError::into_inner).extend(id);
+        // `notify_one` keeps the news for a task that does not wait just now.
         told.news.notify_one();
     }
 

@@ -160,6 +160,7 @@ impl<'a> Attribute<'a> {
             .ok_or_else(|| Malformed::new(raw, "it has no RFC 4122 uuid"))?;
         let kind = fields.kind.ok_or_else(|| Malformed::new(raw, "it has no type"))?;
         let value = fields.value.ok_or_else(|| Malformed::new(raw, "it has no value"))?;
+        // An answer that leaves one of them out does not say that it is off, zero or inherited.
         let is_whole = fields.to_ids.is_some()
             && fields.timestamp.0.is_some()
             && fields.distribution.0.is_some();

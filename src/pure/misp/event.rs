@@ -196,12 +196,12 @@ impl<'a> Event<'a> {
         self.attributes.len() + held
     }
 
-    /// An event with the audience of this one that lists only `attributes`.
     /// Whether it has neither attributes nor objects.
     pub fn lists_nothing(&self) -> bool {
         self.attributes.is_empty() && self.objects.is_empty()
     }
 
+    /// An event with the audience of this one that lists only `attributes`.
     pub(super) fn with_attributes<'t>(&self, attributes: Vec<&'t RawValue>) -> Event<'t> {
         let (distribution, sharing_group_id) = (self.distribution, self.sharing_group_id);
         Event { distribution, sharing_group_id, attributes, ..Event::default() }
@@ -217,6 +217,7 @@ impl<'a> Event<'a> {
     /// Gives `take` everything of the event that counts, piece by piece, for hashing. `published`
     /// and `publish_timestamp` are left out, so that a republication without change gives the same
     /// pieces. Each piece is preceded by its length.
+    // The length before each piece keeps two neighbours from passing for another two.
     pub fn content(&self, mut take: impl FnMut(&[u8])) {
         self.content_of_head(self.attributes.len(), &mut take);
         self.content_of_lists(take);

@@ -64,6 +64,7 @@ pub fn false_positives(sightings: &[Sighting]) -> u32 {
 /// The date of the newest expiration among them, Unix milliseconds.
 pub fn expires_at(sightings: &[Sighting]) -> Option<i64> {
     let expirations = sightings.iter().filter(|one| one.kind == SightingKind::Expiration);
+    // MISP numbers sightings as they come; their dates are what people typed.
     let newest = expirations.max_by_key(|one| (one.number, one.at))?;
     Some(newest.at * 1_000)
 }

@@ -46,6 +46,7 @@ struct Joined<'a> {
 pub(super) fn collect<'a>(rows: Tags<'a>, tags: &mut Vec<Tag<'a>>) {
     for row in rows.0.into_iter().filter_map(|Maybe(row)| row) {
         let joined = row.tag.0.unwrap_or_default();
+        // Either place may say so, and a local tag must never leave.
         let local = row.local.0 || joined.local.0;
         let (Text(name), id) =
             if row.name.0.is_empty() { (joined.name, joined.id) } else { (row.name, row.id) };

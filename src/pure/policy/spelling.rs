@@ -29,6 +29,7 @@ pub fn forms(value: &str) -> Vec<String> {
 
 /// What all spellings of a value have in common.
 fn normal(value: &str) -> String {
+    // The last form of a URL is what requests have, on which both its spellings agree.
     forms(value).pop().unwrap_or_else(|| value.to_owned()).to_ascii_lowercase()
 }
 

@@ -127,6 +127,7 @@ impl Merger {
         if kind == ContextKind::Relationship {
             return id;
         }
+        // A relationship's id is made by us and is unlike any other; the uuids of the others are MISP's.
         let name = format!("{}--{id}", kind.word());
         Uuid::new_v5(&self.rendering.namespace, name.as_bytes())
     }

@@ -34,6 +34,8 @@ impl EndedIndicator<'_> {
         if self.valid_from > latest {
             replace(&mut body, "\"valid_from\":\"", '"', &timestamp(latest));
         }
+        // The body is the last version that was wanted, and an earlier one with more confidence may have been
+        // sent.
         let known = confidence(self.body);
         if let Some(delivered) = self.confidence.filter(|one| known.is_some_and(|it| it < *one)) {
             replace(&mut body, "\"confidence\":", ',', &delivered.to_string());

@@ -77,6 +77,7 @@ impl ClaimTimes {
     }
 
     fn holds_until(&self, observable: &Observable, expiry: &Expiry) -> i64 {
+        // A person set this date for this attribute, so it outranks what settings say of its type.
         if let Some(at) = self.expires_at {
             return at;
         }
@@ -111,6 +112,7 @@ impl Expiry {
         if !self.renews() || ends_otherwise || half == 0 {
             return times.claimed_at;
         }
+        // Whole halves from a fixed point, so that the end is the same whenever this is asked within one half.
         let halves = now.saturating_sub(times.claimed_at).max(0) / half;
         times.claimed_at.saturating_add(halves.saturating_mul(half))
     }

@@ -114,6 +114,7 @@ impl Merger {
             claims.iter().map(|claim| claim.times.valid_until(observable, expiry)).max()?;
         // The end is never put off for the sake of the beginning.
         let valid_from = valid_from.min(valid_until.saturating_sub(SHORTEST_LIFE));
+        // Most indicators have one claim, and many of these the same tags and event as the one before.
         let parts = match claims {
             [one] if is_plain(one) => memo.parts(one.event, one.claim, || self.parts(claims))?,
             several => self.parts(several)?.into(),
@@ -221,11 +222,13 @@ impl Merger {
     /// One per event, that of the newest claim first; none for an event whose uuid MISP does not tell
     /// (in objects answers).
     fn references(&self, claims: &[Admitted<'_>]) -> Vec<ExternalReference> {
+        // Only so many references are sent, and the newest say most.
         let mut newest_first: Vec<&Admitted<'_>> = claims.iter().collect();
         newest_first.sort_by_key(|claim| std::cmp::Reverse(by_age(claim)));
         let mut seen = BTreeSet::new();
         let events =
             newest_first.into_iter().map(|claim| claim.event).filter(|event| !event.uuid.is_nil());
+        // One claim that forbids naming the source is enough, whatever the event's other claims allow.
         let hidden: BTreeSet<Uuid> = claims
             .iter()
             .filter(|claim| claim.tags.policy.hides_source)
@@ -280,6 +283,7 @@ pub(super) fn fingerprint(body: &str, valid_until: i64) -> i64 {
     first.copy_from_slice(&content.to_le_bytes());
     second.copy_from_slice(&valid_until.to_le_bytes());
     match rapidhash_v3(&bytes).cast_signed() {
+        // 0 stands for a withdrawal.
         0 => 1,
         fingerprint => fingerprint,
     }

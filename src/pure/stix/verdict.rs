@@ -74,6 +74,7 @@ impl Merger {
         claims: Vec<KnownClaim<'a>>,
     ) -> Verdict<'a> {
         let mut facts = claims.iter().filter_map(|claim| claim.facts);
+        // Before any of them is judged: one of the last may dispute the observable of the first.
         let disputed = facts.any(|facts| self.judge.disputes(facts));
         let mut reasons = Vec::with_capacity(claims.len());
         let mut admitted = Vec::with_capacity(claims.len());

@@ -14,6 +14,7 @@ use crate::pure::misp::Decay;
 use crate::pure::stix::{Observable, Sight};
 
 /// Whether an operator withholds the claim's value, or of a URL the other form.
+// Logs have the one form of a URL or the other, so whoever withholds one of them means both.
 macro_rules! suppressed {
     () => {
         "(EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
@@ -54,6 +55,7 @@ statements! {
         "SELECT ", beside!(), " FROM claims JOIN events e ON e.number = event_number
          WHERE e.source = $1 AND e.event = $2 AND attribute = $3 AND part = $4"
     );
+    // A first sync has nothing of these, and this saves it a look-up for each claim.
     IS_ANYTHING_BESIDE(Text) =
         "SELECT EXISTS (SELECT 1 FROM suppressed_spellings)
              OR EXISTS (SELECT 1 FROM sightings WHERE source = $1)

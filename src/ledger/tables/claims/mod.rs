@@ -37,12 +37,15 @@ macro_rules! by_key {
 }
 
 statements! {
+    // All claims of the event at once. Only the end of a snapshot tells which of them it does not show, so
+    // they are in memory until then: a few dozen bytes each in place of the facts.
     DIGESTS(Text, Bytes) = concat!(
         "SELECT attribute, part, object, digest FROM claims WHERE event_number = ", number!()
     );
     FACTS(Text, Bytes, Bytes, Integer) = concat!("SELECT facts FROM claims", by_key!());
     OBJECT(Text, Bytes, Bytes, Integer) = concat!("SELECT object FROM claims", by_key!());
     COUNT() = "SELECT count(*) FROM claims";
+    // By the events: a claim has no source of its own.
     ARE_THERE(Text) =
         "SELECT EXISTS (SELECT 1 FROM events e WHERE e.source = $1
              AND EXISTS (SELECT 1 FROM claims c WHERE c.event_number = e.number))";
@@ -74,6 +77,8 @@ statements! {
 }
 
 /// Claims written, ended or merged anew in one transaction.
+// A withdrawal waits until a step is done: this many rows are meant to take no more than 100 ms. Fewer
+// rows a step would mean more commits, each with a sync of the disk.
 pub(in crate::ledger) const STEP: usize = 5_000;
 
 /// [`STEP`] as a limit of rows.
@@ -144,6 +149,7 @@ impl NewClaim {
     /// `object`: the key of its observable.
     pub(in crate::ledger) fn new(claim: Claim, object: Uuid) -> Result<Self> {
         let facts = encode(&claim.facts)?;
+        // Of all that a snapshot says of the claim, so that an unchanged one is known without its facts.
         let digest = crate::ledger::hash([object.as_bytes().as_slice(), facts.as_bytes()]);
         Ok(Self { claim, object, digest, facts })
     }
@@ -172,6 +178,7 @@ pub(in crate::ledger) fn write(
     claims: Vec<NewClaim>,
     now: i64,
 ) -> Result<Vec<WrittenClaim>> {
+    // The snapshot has written the row of its event before.
     let event_number = number_of(tx, event)?.ok_or(SqlError::NoRow)?;
     let packed: Vec<Vec<u8>> = claims.iter().map(|new| pack_facts(&new.facts)).collect();
     let rows = claims.iter().zip(&packed).map(|(new, facts)| {
@@ -192,6 +199,8 @@ pub(in crate::ledger) fn write(
             facts.as_slice(),
         ]
     });
+    // What was stored before decides on the times, and merging from memory needs them as a reader of the
+    // row sees them.
     let sights: Vec<Sight> = tx.rows_each(&WRITE, rows)?;
     let written = claims.into_iter().zip(sights);
     Ok(written.map(|(new, sight)| WrittenClaim { new, sight }).collect())

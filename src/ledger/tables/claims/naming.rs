@@ -7,6 +7,7 @@ use crate::ledger::tables::keys::EventKey;
 use crate::pure::stix::Observable;
 
 statements! {
+    // The index is by the value in lower case; the second condition tells `A` from `a`.
     NAMED_BY_VALUE(Text, Text) =
         "SELECT e.source, e.event, c.attribute
          FROM claims c JOIN events e ON e.number = c.event_number

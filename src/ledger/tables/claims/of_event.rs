@@ -22,6 +22,8 @@ statements! {
     OF_ATTRIBUTE(Text, Bytes, Bytes) = concat!(of_event!(), " AND attribute = $3");
     OF_MISP_OBJECT(Text, Bytes, Bytes) = concat!(of_event!(), " AND misp_object = $3");
     OF_ATTRIBUTE_ID(Text, Bytes, Integer) = concat!(of_event!(), " AND attribute_id = $3");
+    // The order is that of the index. Two attributes may have one number all the same, so the place decides
+    // between them.
     AFTER(Text, Bytes, Integer, Bytes, Integer, Integer) = concat!(
         "SELECT attribute_id, attribute, part, object FROM claims WHERE event_number = ", number!(),
         " AND (attribute_id, attribute, part) > ($3, $4, $5)

@@ -28,6 +28,7 @@ macro_rules! overtaken {
 statements! {
     FUTURE(Integer, Integer) =
         concat!("SELECT DISTINCT object FROM claims WHERE ", future!(), " LIMIT $2");
+    // The condition again: other claims of the same object have times that are right.
     HEAR_FUTURE(Integer, Bytes) = concat!(
         "UPDATE claims SET claimed_at = CASE WHEN claimed_at > $1 THEN $1 ELSE claimed_at END,
              heard_at = CASE WHEN heard_at > $1 THEN $1 ELSE heard_at END

@@ -13,6 +13,8 @@ use crate::pure::stix::{Observable, Sight};
 statements! {
     OBJECTS_AFTER(Bytes, Integer) =
         "SELECT DISTINCT object FROM claims WHERE object > $1 ORDER BY object LIMIT $2";
+    // Event by event, as the index has them: attributes are random, and in their order each row would be on
+    // another page.
     WALK(Integer, Integer, Bytes, Integer, Integer) = concat!(
         "SELECT event_number, attribute_id, attribute, part, e.source, e.event, object, path, value,
              claimed_at, heard_at, ", expires_at!(), ", claims.facts

@@ -24,6 +24,8 @@ statements! {
         rests!(),
         " ORDER BY d.deletion LIMIT $5"
     );
+    // Looked at again in the statement that notes it: since the list was made, the indicator may have been
+    // published again and an upload of it may be on its way.
     BEGIN(Text, Text, Bytes, Integer) = concat!(
         "UPDATE delivered AS d SET deletion = $4 WHERE d.target = $1 AND d.object = $3
          AND EXISTS (SELECT 1 FROM wanted w WHERE w.view = $2 AND w.object = d.object AND ",
@@ -35,6 +37,7 @@ statements! {
         "UPDATE delivered SET deletions = deletions + $4,
              deletion = CASE WHEN $4 > 0 AND sending IS NOT NULL THEN deletion ELSE $3 END
          WHERE target = $1 AND object = $2 AND accepted = 0";
+    // Copies are found by their id, so the deletion may have taken what has the id now.
     SEND_HEIRS_AGAIN(Text, Text, Bytes, Bytes, Integer) =
         "UPDATE delivered SET resend_at = $5 WHERE target = $1 AND object IN
              (SELECT w.object FROM wanted w

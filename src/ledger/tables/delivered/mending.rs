@@ -12,6 +12,8 @@ statements! {
         "UPDATE delivered SET rejected_in = $1 WHERE object = $3 AND rejected IS NOT NULL
              AND rejected_in = (SELECT change FROM wanted WHERE view = $2 AND object = $3)
              AND target IN (SELECT target FROM targets WHERE view = $2)";
+    // As accepted in a version that nobody rendered, it differs from the withdrawn one: so the withdrawal
+    // is pending.
     ADOPT(Text, Text, Bytes, Integer, Integer, Integer, Integer) =
         "INSERT INTO delivered
              (target, object, created, modified, accepted, accepted_at, valid_until, context)
@@ -19,10 +21,14 @@ statements! {
              CAST($5 AS BIGINT), CAST($7 AS BIGINT), kind <> 'indicator'
          FROM wanted WHERE view = $2 AND object = $3 AND version = 0
          ON CONFLICT (target, object) DO NOTHING";
+    // The id is used up, whoever revoked it (`revoked` 2).
     ADOPT_REVOKED(Text, Bytes, Integer, Integer) =
         "INSERT INTO delivered (target, object, created, modified, accepted, accepted_at,
              valid_until, revoked)
          VALUES ($1, $2, $3, $4, 0, $4, 0, 2) ON CONFLICT (target, object) DO NOTHING";
+    // The accepted version counts as one of unknown outcome, so its repeat has the same times and the same
+    // bytes. Where anything was sent since the look, or another version is wanted by now, the look says
+    // nothing any more.
     UNSETTLE(Text, Text, Bytes, Integer, Integer) =
         "UPDATE delivered SET sending = accepted,
              valid_until = CASE WHEN $5 > valid_until THEN $5 ELSE valid_until END,

@@ -10,9 +10,11 @@ use crate::ledger::sql::{Result, SqlError, Transaction, row, statements, values}
 
 statements! {
     IS_ANY(Text) = "SELECT EXISTS (SELECT 1 FROM delivered WHERE target = $1)";
+    // What was never accepted is NULL, and in neither count.
     COUNT(Text) =
         "SELECT count(*) FILTER (WHERE accepted <> 0), count(*) FILTER (WHERE accepted = 0)
          FROM delivered WHERE target = $1 AND NOT context";
+    // In steps: a target may have been sent a million objects.
     DELETE(Text, Integer) =
         "DELETE FROM delivered WHERE target = $1 AND object IN
              (SELECT object FROM delivered WHERE target = $1 LIMIT $2)";

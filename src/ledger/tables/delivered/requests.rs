@@ -21,9 +21,20 @@ macro_rules! not_revoked {
 }
 
 statements! {
+    // The sender keeps this beside the request. If the request surely was not processed, `GIVE_BACK`
+    // restores it.
     IN_DOUBT(Text, Bytes) =
         "SELECT object, sending, doubt FROM delivered
          WHERE (sending IS NOT NULL OR doubt IS NOT NULL) AND target = $1 AND object = $2";
+    // `doubt`: once another version leaves, the one in a request without an answer is an older one, which may
+    // still arrive.
+    // `modified`: the repeat of a version keeps it, so that its bytes are the same and Sentinel sees no second
+    // version. Any other version gets a later one, also after our clock went back: STIX orders versions by it.
+    // `confidence`: a rule of Sentinel filters by it before it takes the newest row. So a withdrawal with less
+    // than the highest that was sent would leave an older row in force. After a withdrawal that surely arrived,
+    // the highest counts anew.
+    // `valid_until`: the latest end that the target may hold, so that what counts as expired there has expired.
+    // `revoked`: a repeat makes 2 of 1, since the first request may have used up the id.
     MARK_SENDING(Text, Text, Integer, Integer, Bytes, Integer, Integer) =
         "INSERT INTO delivered
              (target, object, created, modified, sending, valid_until, revoked, context,
@@ -62,6 +73,8 @@ statements! {
              revoked = CASE WHEN excluded.revoked = 0 THEN delivered.revoked
                        WHEN delivered.revoked = 0 THEN 1 ELSE 2 END
          RETURNING object, created, modified, ended_at, confidence";
+    // An older version that may still arrive, or a deletion that is on its way, may take effect after this
+    // one. So the accepted version goes once more later.
     ACCEPT(Integer, Integer, Integer, Text, Bytes) =
         "UPDATE delivered SET accepted_at = $1,
              accepted = COALESCE(sending, accepted), sending = NULL, rejected = NULL, words = NULL,
@@ -80,6 +93,7 @@ statements! {
              valid_until = CASE WHEN ended_at > valid_until THEN ended_at ELSE valid_until END,
              revoked = CASE WHEN revoked = 1 THEN 2 ELSE revoked END, deletion = 0, deletions = 0
          WHERE sending = 0 AND target = $2 AND object = $3";
+    // The rejection holds for this change alone: a later change to the same version is tried again.
     REJECT(Text, Text, Bytes, Text) = concat!(
         "UPDATE delivered SET words = $1, resend_at = NULL, rejected = sending, rejected_in = ",
         change!(),

@@ -29,6 +29,8 @@ statements! {
     FACTS(Text, Bytes) = "SELECT facts FROM events WHERE source = $1 AND event = $2";
     STORE_FACTS(Text, Bytes, Text) =
         "UPDATE events SET facts = $3 WHERE source = $1 AND event = $2";
+    // A snapshot that begins decides which claims live. So the work of ending them all (`unfinished` 2) becomes
+    // that of merging them anew (1), in case the snapshot does not come to its end.
     BEGIN_SNAPSHOT(Text, Bytes, Integer, Integer, Text, Integer) =
         "INSERT INTO events (number, source, event, misp_id, timestamp, sequence, generation, facts)
          VALUES ($6, $1, $2, $3, $4, 1, 1, $5)
@@ -37,18 +39,25 @@ statements! {
              deleted_at = NULL, unfinished = CASE WHEN events.unfinished = 2 THEN 1 ELSE events.unfinished END,
              sequence = events.sequence + 1, generation = events.generation + 1
          RETURNING generation, sequence";
+    // A deleted event has no stage, so a snapshot that began before the deletion gives way.
     STAGE(Text, Bytes) =
         "SELECT generation, sequence FROM events
          WHERE source = $1 AND event = $2 AND deleted_at IS NULL";
+    // An older snapshot that ends late must not mark the claims of a newer one as complete.
     FINISH_SNAPSHOT(Text, Bytes, Integer, Integer, Text) =
         "UPDATE events SET content = $4, skipped = $5, unfinished = 0
          WHERE source = $1 AND event = $2 AND generation = $3";
     NOTE_READ(Text, Bytes, Integer, Integer, Boolean, Integer) =
         "UPDATE events SET read_timestamp = $3, read_publication = $4, read_published = $5,
              read_at = $6 WHERE source = $1 AND event = $2";
+    // Without `content` the same snapshot counts as news. The next `sequence` overtakes a read that is
+    // under way.
     TOUCH(Text, Bytes) =
         "UPDATE events SET sequence = sequence + 1, content = NULL
          WHERE source = $1 AND event = $2";
+    // The next generation makes a snapshot in work give way, even if a read brings the event back before
+    // its next step. `facts` and `timestamp` stay those of the applied snapshot: while the claims end step
+    // by step, those that are left are still merged with these facts.
     DELETE(Text, Bytes, Integer, Integer, Integer) =
         "INSERT INTO events
              (number, source, event, misp_id, timestamp, sequence, generation, deleted_at, facts)
@@ -73,6 +82,8 @@ statements! {
     NOTES(Bytes) =
         "SELECT e.deleted_at, e.skipped, r.due_at FROM events e
          LEFT JOIN reads r ON r.source = e.source AND r.event = e.event WHERE e.event = $1";
+    // The row stays while anything needs it: claims name it by its number, and a read may bring the event
+    // back.
     FORGET_DELETED(Integer, Integer) =
         "DELETE FROM events WHERE number IN
          (SELECT e.number FROM events e WHERE e.deleted_at < $1 AND e.unfinished = 0

@@ -6,6 +6,7 @@ use crate::ledger::sql::{Result, Transaction, statements, values};
 use crate::ledger::tables::keys::{EventKey, EventOfSource};
 
 statements! {
+    // The greater work stays: where claims are to end, merging them anew is not enough.
     BEGIN_WHOLE(Text, Bytes, Integer) =
         "UPDATE events SET unfinished = CASE WHEN unfinished > $3 THEN unfinished ELSE $3 END
          WHERE source = $1 AND event = $2";

@@ -20,6 +20,8 @@ macro_rules! relationships {
 
 statements! {
     CONTEXT_SAID(Text, Bytes) = "SELECT said_at, body FROM wanted WHERE view = $1 AND object = $2";
+    // The body is the same, so nothing is sent. But what an event from between the two says must not
+    // outrank it.
     SAID_LATER(Integer, Text, Bytes) =
         "UPDATE wanted SET said_at = $1 WHERE view = $2 AND object = $3";
     RELATIONSHIPS_FROM(Text, Bytes) = concat!(relationships!(), " AND source = $2");
@@ -28,8 +30,11 @@ statements! {
          UNION ALL ",
         relationships!(), " AND key = $2 AND key <> object"
     );
+    // Under `identity = "attribute"` one object may follow another under the same id, from which the
+    // relationship points.
     HAND_OVER(Bytes, Text, Bytes) =
         "UPDATE wanted SET source = $1 WHERE view = $2 AND object = $3";
+    // A relationship that is needed again before its revocation has left lives on as the same object.
     STORE_CONTEXT(
         Text, Bytes, Bytes, Text, Bytes, Bytes, Integer, Integer, Integer, Integer, Bytes, Integer
     ) =

@@ -28,6 +28,7 @@ statements! {
     /// The second condition is that of the index.
     INDICATORS_OF_OBSERVABLE(Text, Bytes) =
         concat!(indicators!(), " AND observable = $2 AND observable <> key");
+    // Where the id is the object's own key, no other object has it, and the index by the id leaves it out.
     IS_ID_TAKEN(Text, Bytes, Bytes, Boolean) =
         "SELECT EXISTS (SELECT 1 FROM wanted
          WHERE view = $1 AND stix_id = $2 AND stix_id <> object AND object <> $3
@@ -39,6 +40,9 @@ statements! {
         "SELECT w.observable FROM wanted w
          WHERE w.view = $1 AND w.version <> 0 AND w.kind = 'indicator'
          AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.object = w.observable) LIMIT $2";
+    // Key, id and generation belong to the object and never change. `observable` may: of an indicator that
+    // was found at a target and noted, it was unknown. What comes back after it was withdrawn is no longer
+    // to be revoked.
     STORE_INDICATOR(
         Text, Bytes, Bytes, Bytes, Bytes, Bytes, Integer, Integer, Integer, Integer, Integer
     ) =

@@ -53,6 +53,8 @@ statements! {
         "UPDATE wanted SET version = 0, change = $1, revoke = $4 WHERE view = $2 AND object = $3";
     MOVE_TO_CHANGE(Integer, Text, Bytes) =
         "UPDATE wanted SET change = $1 WHERE view = $2 AND object = $3";
+    // A target that the configuration no longer names counts too: it holds what it was sent, and may come
+    // back.
     FORGET_UNSENT(Text, Bytes) = concat!(
         "DELETE FROM wanted WHERE view = $1 AND object = $2 AND NOT EXISTS
              (SELECT 1 FROM delivered d WHERE d.object = $2 AND d.target IN ",

@@ -11,6 +11,8 @@ statements! {
              UNION ALL SELECT (SELECT MIN(w.view) FROM wanted w WHERE w.view > known.view)
              FROM known WHERE known.view IS NOT NULL)
          SELECT view FROM known WHERE view IS NOT NULL";
+    // What the new view knows already, it has judged by its own policy. Identities, techniques and actors
+    // never end, so they need not be brought.
     BRING(Text, Integer, Boolean, Text, Text, Text) =
         "INSERT INTO wanted (view, object, key, observable, kind, stix_id, body, valid_from,
              valid_until, version, change, generation, revoke, source, said_at)
@@ -21,6 +23,7 @@ statements! {
          FROM delivered d JOIN wanted w ON w.view = $4 AND w.object = d.object
          WHERE d.target = $5 AND w.kind IN ('indicator', $6)
          ON CONFLICT (view, object) DO NOTHING";
+    // The second condition: of two generations of one key only the newest may live.
     END_USED_UP(Integer, Boolean, Text, Text) =
         "UPDATE wanted SET version = 0, change = $1, revoke = $2 OR kind = 'relationship'
          WHERE view = $3 AND version <> 0 AND (
@@ -42,6 +45,7 @@ statements! {
     CLOSE_VIEW(Text) =
         "UPDATE wanted SET version = 0, revoke = (kind = 'relationship')
          WHERE view = $1 AND version <> 0 AND kind IN ('indicator', 'relationship')";
+    // Asked in the same statement, since a target may see the view again by now.
     FORGET_UNSEEN_VIEW(Text, Integer) =
         "DELETE FROM wanted WHERE view = $1 AND object IN
              (SELECT object FROM wanted WHERE view = $1 LIMIT $2)

@@ -9,6 +9,8 @@ use crate::ledger::tables::packed::pack_body;
 
 /// A target is done with a withdrawn object: it has accepted the withdrawal before $4, or what it
 /// holds was over by then. (After an accepted withdrawal its `valid_until` is 0.)
+// Of what was never accepted a request may have arrived all the same, so it counts as held until its
+// end.
 macro_rules! done {
     () => {
         "(d.accepted = 0 AND d.accepted_at < $4
@@ -31,6 +33,7 @@ macro_rules! is_used_up {
 }
 
 statements! {
+    // Its claims are unknown, so the key stands for the observable too.
     NOTE_WITHDRAWN(Text, Bytes, Bytes, Bytes, Bytes, Integer, Integer, Integer, Boolean) =
         "INSERT INTO wanted
          (view, object, key, observable, stix_id, body, valid_from, valid_until, version,

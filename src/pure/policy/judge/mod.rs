@@ -113,6 +113,7 @@ impl Judge {
         let policy = &self.policy;
         let all = || claim.audiences(event);
         let is_own = event.org_uuid.is_some_and(|org| policy.org_without_key.contains(&org));
+        // The feed shows what a site administrator sees, and without a key nobody says who else may.
         let is_known = |one: Audience| one.is_open() || is_own && one.distribution == OWN;
         require(!policy.is_feed_only || all().all(is_known), Reason::ViewUnknown)?;
         let is_allowed = |one: Audience| allows(&policy.distributions, one.distribution);
@@ -135,6 +136,7 @@ impl Judge {
         if self.policy.warninglists == OnHit::Off && !looks_at_host {
             return Ok(());
         }
+        // It fails closed: before the lists are known, nothing says that the value is on none.
         let Warned::On(OnLists { attribute, host }) = warned else {
             return Err(Reason::WarninglistsPending);
         };
@@ -210,6 +212,7 @@ impl Judge {
             return false;
         }
         let begins = |start: &str| self.never.iter().any(|value| value.starts_with(start));
+        // A text that was cut may be the beginning of a value that must never be told.
         let start = convert::uncut(text).map(str::to_ascii_lowercase);
         spellings(text).iter().any(|spelling| self.never.contains(spelling))
             || start.is_some_and(|start| begins(&start))
