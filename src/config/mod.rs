@@ -1,5 +1,5 @@
 //! Holds the configuration of the relay as checked, typed values. All defaults are in `config.toml.example`, which is
-//! compiled in. The code has no defaults of its own. [`load`] lays the operator's file and the environment over the
+//! compiled in. The code has no defaults of its own. [`load()`] lays the operator's file and the environment over the
 //! example, and reports every mistake at once.
 
 mod address;

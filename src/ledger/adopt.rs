@@ -100,6 +100,7 @@ impl Ledger {
             if let Some(measure) = measure
                 && let Some(going) = self.keep_waiting(views, replacement, source, measure).await?
             {
+                // Kept in a file, so that an operator can release them after a restart as well.
                 file::write(folder, WAITING, &lists).await?;
                 let news = self.note_waiting(&lists, going).await?;
                 return Ok(Adopted::Waiting { going, news });

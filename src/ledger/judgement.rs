@@ -54,6 +54,7 @@ impl Shown {
         let published = event.published;
         let publication = event.publish_timestamp;
         let keeps_published = published || publication > 0 && on_unpublish == OnUnpublish::Keep;
+        // What `misp.search` does not select, or a key with another view shows, adds nothing.
         let may_add = selected && of_our_view;
         // `i64::MIN` lets nothing of the read count, and `i64::MAX` everything: a published event shows what it published.
         let as_published_until = match (may_add && keeps_published, published) {
@@ -109,6 +110,7 @@ impl Shown {
 
 /// A publication from before an edit of the event's audience does not undo it.
 fn keep_narrowed(before: &EventFacts, facts: &mut EventFacts) {
+    // A publication of the very second of the edit holds it already.
     if facts.timestamp >= before.narrowed_at {
         return;
     }

@@ -61,6 +61,7 @@ fn suppressions(tx: &Transaction<'_>, value: &str) -> Result<Vec<String>> {
             format!("{value} is suppressed since {}{end}{reason}", time(*since))
         }));
     }
+    // Several spellings of the value may lead to one suppression.
     notes.sort_unstable();
     notes.dedup();
     Ok(notes)

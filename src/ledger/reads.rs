@@ -28,6 +28,8 @@ impl Asking {
         Self {
             urgency: Urgency::ReadBack,
             due_at: now + millis(times.read_back_after),
+            // MISP may still be saving when the first read comes: so it is repeated until the event shows as
+            // published.
             publication: Some(millis(times.read_back_within)),
             confirm: true,
         }

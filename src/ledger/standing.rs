@@ -26,6 +26,7 @@ impl Standing {
         let is_withdrawn = self.version == WITHDRAWN;
         let is_rejected =
             self.rejected == Some(self.version) && self.rejected_in == Some(self.change);
+        // In this order: what was refused waits for nothing, and what is pending is not yet what was accepted.
         match (is_rejected, self.pending, self.accepted) {
             (true, ..) => DeliveryState::Rejected,
             (_, true, _) if self.mode == TargetMode::Disabled => DeliveryState::Disabled,

@@ -86,6 +86,7 @@ impl Upkeep {
 
     async fn forget_withdrawn(&mut self, ledger: &Ledger, before: i64) -> Result<u64> {
         let mut all = 0;
+        // Also of views that only absent targets saw: what was withdrawn there is over some day, too.
         for view in ledger.known_views().await? {
             let after = self.withdrawn.get(&view).copied().unwrap_or(Uuid::nil());
             let step = ledger.forget_withdrawn(&view, after, before).await?;

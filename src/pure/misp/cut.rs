@@ -201,6 +201,7 @@ impl EventCutter {
             }
             b',' if self.depth == IN_LIST => {
                 open.commas += 1;
+                // Only at a comma of the list itself, so no element is ever cut.
                 if self.at - open.begin > self.part {
                     self.end_part(&open)?;
                     (open.begin, open.is_blank) = (self.at, true);

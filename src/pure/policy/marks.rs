@@ -84,6 +84,7 @@ impl Marks {
 
     /// What the tag says; `None` if it is no marking.
     pub(super) fn read(&self, tag: &str) -> Option<Mark> {
+        // The operator's line decides also where it says that the tag is no marking.
         self.0.says(tag).unwrap_or_else(|| spelled_out(tag).or_else(|| folded(tag)))
     }
 
@@ -127,6 +128,7 @@ fn named(tag: &str) -> Option<Option<Mark>> {
     if tag.is_ascii() && !names_the_protocol(tag.bytes()) {
         return None;
     }
+    // A capital may begin a word, as in `TLPMarking`, or not: so both readings are tried.
     let readings = [false, true].map(|by_case| words(tag, by_case).behind());
     let mut named = readings.into_iter().flatten().peekable();
     named.peek()?;

@@ -61,6 +61,7 @@ impl<'a> Memo<'a> {
         claim: &'a ClaimFacts,
         make: impl FnOnce() -> Option<Parts>,
     ) -> Option<Rc<Parts>> {
+        // The category may become a phase of the kill chain, so it is part of what is remembered.
         let (tagged, category) = (Tagged::new(event, claim), claim.category.as_ref());
         let mut known = self.parts.iter().rev();
         if let Some((.., parts)) = known.find(|(one, of, _)| one.is(tagged) && *of == category) {

@@ -140,7 +140,7 @@ impl FromRow for ClaimRow {
 #[derive(Debug)]
 pub(in crate::ledger) struct StoredClaim {
     pub row: ClaimRow,
-    /// [`ALTERED`], or the fingerprint of what a snapshot said.
+    /// [`ALTERED`](super::ALTERED), or the fingerprint of what a snapshot said.
     pub digest: i64,
     pub facts: PackedFacts,
 }

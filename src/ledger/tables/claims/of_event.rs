@@ -132,7 +132,7 @@ impl FromRow for WalkedObject {
     }
 }
 
-/// The next [`STEP`] claims of an event behind `after`.
+/// The next [`STEP`](super::STEP) claims of an event behind `after`.
 pub(in crate::ledger) fn after(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,

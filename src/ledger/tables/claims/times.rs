@@ -55,7 +55,7 @@ pub(in crate::ledger) enum Mistimed {
 }
 
 impl Mistimed {
-    /// The observables that such claims count for at `now`, at most [`STEP`].
+    /// The observables that such claims count for at `now`, at most [`STEP`](super::STEP).
     pub(in crate::ledger) fn objects(self, tx: &Transaction<'_>, now: i64) -> Result<Vec<Uuid>> {
         let statement = match self {
             Self::Future => &FUTURE,

@@ -5,11 +5,13 @@ use uuid::Uuid;
 use crate::ledger::sql::{Result, SqlError, Transaction, statements, values};
 
 statements! {
+    // Two sums, each by an index: the first generation has its key as its object.
     COUNT_LIVE_OF_KEY(Text, Bytes) =
         "SELECT (SELECT count(*) FROM wanted
                  WHERE view = $1 AND object = $2 AND key = $2 AND version <> 0)
              + (SELECT count(*) FROM wanted
                 WHERE view = $1 AND key = $2 AND key <> object AND version <> 0)";
+    // The condition `observable <> key` is that of the index.
     COUNT_LIVE_OF_OBSERVABLE(Text, Bytes) =
         "SELECT count(*) FROM wanted
          WHERE view = $1 AND observable = $2 AND observable <> key AND version <> 0";
