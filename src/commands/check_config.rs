@@ -1,14 +1,21 @@
-//! Prints what the command `check-config` reports on a configuration without mistakes: feeds, targets, the
-//! ledger's folder and warnings.
+//! Prints what the command `check-config` reports on a configuration without mistakes: where it comes from,
+//! feeds, targets, the ledger's folder and warnings.
 
 use std::io::Write;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigSource};
 
 /// Prints what `check-config` reports on a configuration without mistakes.
-pub(super) fn report(config: &Config) -> anyhow::Result<()> {
+pub(super) fn report(settings: &ConfigSource, config: &Config) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "The configuration is valid.")?;
+    match settings.used_file() {
+        Some(file) => writeln!(out, "  file     {}", file.display())?,
+        None => writeln!(out, "  file     none")?,
+    }
+    for variable in settings.variables() {
+        writeln!(out, "  variable {variable}")?;
+    }
     for endpoint in &config.misp.zeromq.endpoints {
         writeln!(out, "  feed     {endpoint}")?;
     }

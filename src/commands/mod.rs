@@ -26,6 +26,7 @@ pub mod status;
 mod status_text;
 pub mod suppress;
 pub mod verify;
+mod wrap;
 
 use std::path::PathBuf;
 
@@ -45,7 +46,7 @@ pub use output::is_closed_pipe;
 /// withdrawn in MISP is withdrawn in Sentinel as fast. Settings come from a TOML file and from
 /// MSR_ environment variables: see config.toml.example.
 #[derive(Debug, Parser)]
-#[command(version, verbatim_doc_comment, after_long_help = EXAMPLES)]
+#[command(version, max_term_width = 100, after_long_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -55,22 +56,22 @@ pub struct Cli {
     config: Option<PathBuf>,
 }
 
+/// No line is longer than 79 characters, because it is printed as it is.
 const EXAMPLES: &str = "\
 Examples:
-  misp-sentinel-relay demo                       see it work, with nothing installed
-  misp-sentinel-relay check-config               every mistake in the settings at once
-  misp-sentinel-relay check                      what is wrong on the way, and how to mend it
-  misp-sentinel-relay run                        relay until SIGTERM
-  misp-sentinel-relay convert event.json         what would be sent for an event
-  misp-sentinel-relay explain evil.example       why a value is in Sentinel, or is not
-  misp-sentinel-relay status --json              what is delivered, pending and rejected
+  misp-sentinel-relay demo                  see it work, with nothing installed
+  misp-sentinel-relay check                 what is wrong on the way, and what to do
+  misp-sentinel-relay run                   relay until SIGTERM
+  misp-sentinel-relay convert event.json    what would be sent for an event
+  misp-sentinel-relay explain evil.example  why a value is in Sentinel, or is not
+  misp-sentinel-relay status                what is delivered, pending and rejected
 
 Exit codes:
   0  done, or stopped as asked
   1  something failed while running
   2  wrong usage, or mistakes in the configuration
   check: 0 all is well, 1 warnings, 2 errors
-  status: 3 no relay is running; what the ledger holds, if there is one, is printed all the same";
+  status: 3 no relay is running; what the ledger holds is printed all the same";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -78,14 +79,12 @@ enum Command {
     ///
     /// Reads MISP's ZeroMQ feed, webhook and REST API, stores what MISP says in a ledger on disk, and
     /// keeps each target in Sentinel equal to it. Safe to kill at any time.
-    #[command(verbatim_doc_comment)]
     Run(RunOptions),
 
     /// Watch indicators from recorded MISP events arrive in a stand-in for Sentinel
     ///
     /// Starts the sandbox and a MISP feed on loopback, runs the relay between them and prints what
     /// happens. Needs no configuration and reaches nothing outside this machine.
-    #[command(verbatim_doc_comment)]
     Demo(demo::DemoOptions),
 
     /// Show what would be sent for a MISP event
@@ -98,7 +97,6 @@ enum Command {
     /// The same document gives the same bundle. `run` sets created and modified when it sends; here
     /// both are MISP's time of the newest attribute. Exit code 1: the document, or one of its events,
     /// cannot be read; all other events are converted.
-    #[command(verbatim_doc_comment)]
     Convert(convert::ConvertOptions),
 
     /// Show what became of an event, an attribute or a value, and why
@@ -107,7 +105,6 @@ enum Command {
     /// decides, who else claims the same, the indicator, and its state at each target. The ledger knows
     /// the attributes that claim something. With misp.key, MISP is asked for the others, which are
     /// shown with the reason why they are skipped. Exit code 1: nothing is known of it.
-    #[command(verbatim_doc_comment)]
     Explain(explain::ExplainOptions),
 
     /// Find what is wrong between MISP and Sentinel, and how to mend it
@@ -118,21 +115,18 @@ enum Command {
     /// indicator (it counts against the quota), and more only with --upload-probe. It can run beside
     /// the relay; without a relay, the ledger is opened as `run` would open it. Exit code 0: all is
     /// well; 1: warnings; 2: errors.
-    #[command(verbatim_doc_comment)]
     Check(check::CheckOptions),
 
     /// Show what is delivered, pending, skipped and rejected, and what is degraded
     ///
     /// Exit code 0: a relay runs, degraded or not; 3: none runs, and the answer comes from the ledger
     /// alone.
-    #[command(verbatim_doc_comment)]
     Status(status::StatusOptions),
 
     /// Read everything in MISP again over REST, and correct what differs
     ///
     /// Finds what is missing, changed or gone, even if MISP's timestamps show no trace of it. It
     /// continues after a restart, and live events go first.
-    #[command(verbatim_doc_comment)]
     Resync(resync::ResyncOptions),
 
     /// Show what is gone from MISP without a deletion, and is kept because it is more than the guard allows
@@ -148,7 +142,6 @@ enum Command {
     /// nor a domain its hosts. Only its own indicators are withheld: policy.never also keeps a value
     /// out of the description of others. An earlier suppression of the value is replaced, and shown.
     /// The running relay does this; without one, the next start sends it.
-    #[command(verbatim_doc_comment)]
     Suppress(suppress::SuppressOptions),
 
     /// Let a suppressed value count again
@@ -161,7 +154,6 @@ enum Command {
     ///
     /// What it was sent stays in Sentinel until its valid_until. If the target is ever configured
     /// again, everything is sent again. The running relay does this; without one, this command does.
-    #[command(verbatim_doc_comment)]
     Forget(forget::Forget),
 
     /// Compare what Sentinel holds with what it accepted
@@ -175,7 +167,6 @@ enum Command {
     /// What the ledger does not know is withdrawn only once a full resync is done, with misp.key and
     /// without misp.window. The running relay does this; without one, the command opens the ledger, and
     /// the next start sends what --repair finds. Exit code 1: something differs and was not repaired.
-    #[command(verbatim_doc_comment)]
     Verify(verify::VerifyOptions),
 
     /// List what another product left in Sentinel, or end it
@@ -185,7 +176,6 @@ enum Command {
     /// which kinds, and the first few. With --apply each is uploaded once more under that source system
     /// with its end, within the quota of the target's credential. A target's own sourcesystem is
     /// refused.
-    #[command(verbatim_doc_comment)]
     Cleanup(cleanup::CleanupOptions),
 
     /// Send again what Sentinel rejected
@@ -201,7 +191,6 @@ enum Command {
     /// properties, errors by record. It also answers the requests that verify and cleanup send to the
     /// management plane. Clients sign in with a client secret. It prints the settings that a relay
     /// needs to use it.
-    #[command(verbatim_doc_comment)]
     Sandbox(sandbox::SandboxOptions),
 
     /// List every mistake in the configuration, without opening anything
@@ -211,8 +200,7 @@ enum Command {
     ///
     /// Prints TOML, with a comment on where each value comes from, and one on each setting that has no
     /// counterpart. Name constants.py as well if you changed it. The files are parsed and never run.
-    /// Secrets in them appear in the output.
-    #[command(verbatim_doc_comment)]
+    /// Secrets in them appear in the output: write it with --out, for this user alone.
     #[cfg(feature = "import-config")]
     ImportConfig(import_config::ImportOptions),
 
@@ -224,13 +212,11 @@ enum Command {
     /// For bash: misp-sentinel-relay completions bash >
     /// /usr/share/bash-completion/completions/misp-sentinel-relay. The packages bring the scripts for bash,
     /// fish and zsh.
-    #[command(verbatim_doc_comment)]
     Completions(completions::CompletionOptions),
 
     /// Write the manual pages into a folder, one for each command
     ///
     /// The packages bring these pages.
-    #[command(verbatim_doc_comment)]
     Man(man::ManOptions),
 }
 
@@ -287,7 +273,9 @@ pub async fn execute(
         Command::RetryRejected(asked) => retry_rejected::retry_rejected(&settings, asked).await?,
         Command::Ledger(command) => ledger::ledger(&settings, command).await?,
         Command::Sandbox(options) => sandbox::serve(options).await?,
-        Command::CheckConfig => check_config::report(&settings.load(Needs::Settings).await?)?,
+        Command::CheckConfig => {
+            check_config::report(&settings, &settings.load(Needs::Settings).await?)?;
+        }
         #[cfg(feature = "import-config")]
         Command::ImportConfig(options) => import_config::print(&options)?,
         Command::Healthcheck(options) => healthcheck::healthcheck(&settings, options).await?,

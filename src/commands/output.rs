@@ -1,16 +1,41 @@
 //! Functions with which commands print text, JSON and progress, and read times. Printing escapes control
 //! characters, so that no text from outside can command the terminal.
 
+use std::borrow::Cow;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
+use anyhow::Context;
 use chrono::{DateTime, SecondsFormat};
+use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::wrap::wrapped;
 use crate::pure::safe;
 
-/// Prints text for people, and escapes whatever a terminal would obey.
+/// Prints text for people, and escapes whatever a terminal would obey. Lines break between words there.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    write(&fitted(&safe::lines(text)))
+}
+
+/// Returns the text as the terminal on standard output shows it without breaking a word.
+pub(super) fn fitted(text: &str) -> Cow<'_, str> {
+    match width() {
+        Some(width) => Cow::Owned(wrapped(text, width)),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// Prints text that people copy from. No line is broken.
+pub(super) fn print_to_copy(text: &str) -> anyhow::Result<()> {
     write(&safe::lines(text))
+}
+
+/// Returns the number of columns of the terminal on standard output; `None` if that is no terminal.
+pub(super) fn width() -> Option<usize> {
+    Term::stdout().size_checked().map(|(_, columns)| columns.into())
 }
 
 /// Prints JSON as one line, and escapes whatever a terminal would obey.
@@ -36,6 +61,18 @@ pub(super) fn write(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
+}
+
+/// Writes a new file that only this user can read.
+///
+/// # Errors
+/// It exists, or cannot be written.
+pub(super) fn write_new(file: &Path, text: &str) -> anyhow::Result<()> {
+    let shown = file.display();
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    let mut made = made.with_context(|| format!("make {shown}"))?;
+    let written = made.write_all(text.as_bytes()).and_then(|()| made.sync_all());
+    written.with_context(|| format!("write {shown}"))
 }
 
 /// Returns whether the reader of standard output closed it early.

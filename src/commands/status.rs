@@ -5,7 +5,7 @@ use chrono::Utc;
 use clap::Args;
 
 use super::door::{self, NoLedger};
-use super::output::{note, print_as};
+use super::output::{note, print_as, width};
 use super::status_text;
 use crate::admin::{Needs, Nothing, Request, Status};
 use crate::config::ConfigSource;
@@ -41,6 +41,7 @@ pub async fn status(settings: &ConfigSource, options: StatusOptions) -> anyhow::
         }
         Err(error) => return Err(error),
     };
-    print_as(options.json, &status, |status| status_text::text(status, Utc::now()))?;
+    let width = width().unwrap_or(usize::MAX);
+    print_as(options.json, &status, |status| status_text::text(status, Utc::now(), width))?;
     Ok(if status.relay.is_some() { 0 } else { NO_RELAY })
 }

@@ -13,9 +13,10 @@ use crate::ledger::{
 use crate::pure::count::Count;
 use crate::pure::safe;
 
-/// Returns the text of `status`. Ages are counted back from `now`.
-pub(super) fn text(status: &Status, now: DateTime<Utc>) -> String {
-    let mut page = StatusPage { text: String::new(), now };
+/// Returns the text of `status`. Ages are counted back from `now`. Tables are at most `width` columns wide, if
+/// that can be done.
+pub(super) fn text(status: &Status, now: DateTime<Utc>, width: usize) -> String {
+    let mut page = StatusPage { text: String::new(), now, width };
     page.head(status);
     page.list("Degraded", &status.degraded);
     if let Some(relay) = &status.relay {
@@ -33,6 +34,34 @@ pub(super) fn text(status: &Status, now: DateTime<Utc>) -> String {
 struct StatusPage {
     text: String,
     now: DateTime<Utc>,
+    width: usize,
+}
+
+/// What a table shows.
+struct TableContent<'t> {
+    titles: &'t [&'t str],
+    rows: &'t [Vec<String>],
+    /// The columns that are aligned to the right.
+    numbers: &'t [usize],
+}
+
+impl TableContent<'_> {
+    fn table(&self, columns: &[usize]) -> Table {
+        let mut table = Table::new();
+        let titles = columns.iter().filter_map(|column| self.titles.get(*column));
+        table.load_preset(presets::NOTHING).set_header(titles);
+        for row in self.rows {
+            // Cells are escaped before the layout: an escape is longer than what it stands for.
+            let cells = columns.iter().filter_map(|column| row.get(*column));
+            table.add_row(cells.map(|cell| safe::line(cell)));
+        }
+        for (place, column) in columns.iter().enumerate() {
+            if let (true, Some(column)) = (self.numbers.contains(column), table.column_mut(place)) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
+    }
 }
 
 impl StatusPage {
@@ -71,19 +100,25 @@ impl StatusPage {
         if rows.is_empty() {
             return;
         }
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_header(titles.split('|'));
-        for row in rows {
-            // Cells are escaped before the layout: an escape is longer than what it stands for.
-            table.add_row(row.iter().map(|cell| safe::line(cell)));
-        }
-        for number in numbers {
-            if let Some(column) = table.column_mut(*number) {
-                column.set_cell_alignment(CellAlignment::Right);
+        let titles: Vec<&str> = titles.split('|').collect();
+        let columns: Vec<usize> = (0..titles.len()).collect();
+        self.columns(&TableContent { titles: &titles, rows, numbers }, &columns);
+    }
+
+    /// Adds some columns of a table. If they are too wide, half of them come as a table of their own, each
+    /// with the first column, which names the rows.
+    fn columns(&mut self, content: &TableContent<'_>, columns: &[usize]) {
+        let lines: Vec<String> = content.table(columns).lines().collect();
+        let is_wide = lines.iter().any(|line| 1 + line.trim_end().chars().count() > self.width);
+        if let (true, Some((first, rest @ [_, _, ..]))) = (is_wide, columns.split_first()) {
+            let (left, right) = rest.split_at(rest.len() / 2);
+            for half in [left, right] {
+                self.columns(content, &[&[*first], half].concat());
             }
+            return;
         }
         self.line("");
-        for line in table.lines() {
+        for line in lines {
             self.line(&format!(" {line}"));
         }
     }
@@ -338,7 +373,7 @@ mod tests {
     #[test]
     fn the_text_tells_everything_once() {
         let status = Status::new(Some(relay()), ledger(), WEBHOOK);
-        let text = text(&status, at(0));
+        let text = text(&status, at(0), usize::MAX);
         for part in [
             "process 4711, running for 2 h",
             "- tcp://misp:50000: not connected for withdrawals and tags: refused: is Plugin.ZeroMQ_enable on?",
@@ -376,7 +411,7 @@ mod tests {
         relay.targets[0].health.degraded = Some(nasty.clone());
         relay.endpoints[0].endpoint = nasty;
         let status = Status::new(Some(relay), ledger, WEBHOOK);
-        let text = text(&status, at(0));
+        let text = text(&status, at(0), usize::MAX);
         assert!(
             !text.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')),
             "{text}"
@@ -388,7 +423,7 @@ mod tests {
     #[test]
     fn without_a_relay_it_says_so() {
         let status = Status::new(None, ledger(), NEITHER);
-        let text = text(&status, at(0));
+        let text = text(&status, at(0), usize::MAX);
         assert!(text.starts_with("misp-sentinel-relay "), "{text}");
         assert!(text.lines().next().unwrap().ends_with(": no relay is running"), "{text}");
         assert!(!text.contains("Webhook publications are confirmed"), "{text}");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{self, Sender};
 
 use super::door::{self, By};
-use super::output::{self, print, print_as};
+use super::output::{self, print, print_as, print_to_copy};
 use crate::admin::{LongRequest, Needs, Services};
 use crate::config::ConfigSource;
 use crate::pure::count::Count;
@@ -98,7 +98,7 @@ async fn print_queries(settings: &ConfigSource, target: Option<&str>) -> anyhow:
     let asked: Vec<_> = live.filter(|one| target.is_none_or(|name| one.name == name)).collect();
     ensure!(!asked.is_empty(), "there is no such target");
     let queries = asked.iter().map(|target| kql::queries(&target.name, &target.sourcesystem));
-    print(&queries.collect::<Vec<_>>().join("\n"))
+    print_to_copy(&queries.collect::<Vec<_>>().join("\n"))
 }
 
 /// Prints each line as it comes. Returns the reports on the targets.

@@ -115,6 +115,23 @@ impl ConfigSource {
         let environment = environment.into_iter().collect();
         Self { file: file.map(Path::to_path_buf), environment }
     }
+
+    /// Returns the file that is read; `None` if there is none.
+    pub fn used_file(&self) -> Option<PathBuf> {
+        let value = |name: &str| {
+            let named = self.environment.iter().find(|(other, _)| other == name);
+            named.map(|(_, value)| value.as_str())
+        };
+        self.file.clone().or_else(|| usual_file(value(FILE_VARIABLE)))
+    }
+
+    /// Returns the names of the variables that are read, in order, and never their values.
+    pub fn variables(&self) -> Vec<&str> {
+        let names = self.environment.iter().map(|(name, _)| name.as_str());
+        let mut names: Vec<&str> = names.filter(|name| name.starts_with(PREFIX)).collect();
+        names.sort_unstable();
+        names
+    }
 }
 
 /// Merges the defaults and the source. Later ones override earlier ones.
@@ -124,7 +141,7 @@ impl ConfigSource {
 pub(super) fn lay(source: &ConfigSource) -> Result<Layers, Mistakes> {
     let (environment, other): (BTreeMap<_, _>, BTreeMap<_, _>) =
         source.environment.iter().cloned().partition(|(name, _)| name.starts_with(PREFIX));
-    let file = source.file.clone().or_else(|| usual_file(&environment));
+    let file = source.used_file();
     let mut own = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
 
     let (template, mut leaves) = defaults()?;
@@ -160,9 +177,9 @@ fn drop_empty_sections(leaves: &mut Leaves) {
     }
 }
 
-/// Returns the file that is read if the command line names none.
-fn usual_file(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
-    let named = environment.get(FILE_VARIABLE).filter(|path| !path.is_empty());
+/// Returns the file that is read if the command line names none: `named` by the environment, or the usual one.
+fn usual_file(named: Option<&str>) -> Option<PathBuf> {
+    let named = named.filter(|path| !path.is_empty());
     let usual = || Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists());
     named.map(PathBuf::from).or_else(usual)
 }

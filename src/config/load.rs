@@ -92,6 +92,14 @@ impl ConfigSource {
         self.part(admin)
     }
 
+    /// Reads only the section of the log. All other sections may be missing or wrong.
+    ///
+    /// # Errors
+    /// Every mistake of that section.
+    pub fn log(&self) -> Result<Log, Mistakes> {
+        self.part(Log::read)
+    }
+
     fn part<T>(&self, read: impl FnOnce(&mut Reader) -> T) -> Result<T, Mistakes> {
         let Layers { leaves, environment, .. } = lay(self)?;
         let mut reader = Reader::new(leaves, environment, FoundSecrets::default());

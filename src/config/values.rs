@@ -19,7 +19,8 @@ pub(super) const KIB: u64 = 1 << 10;
 pub(super) const GIB: u64 = 1 << 30;
 
 /// The longest time that is allowed. Longer ones overflow clocks.
-const LONGEST: Duration = Duration::from_secs(36500 * 86_400);
+const LONGEST: Duration = Duration::from_secs(LONGEST_DAYS * 86_400);
+const LONGEST_DAYS: u64 = 36_500;
 
 impl Reader {
     pub(super) fn path(&mut self, key: &str) -> Option<PathBuf> {
@@ -200,8 +201,8 @@ impl Reader {
 }
 
 fn times(least: Duration) -> String {
-    let (low, high) = (humantime::format_duration(least), humantime::format_duration(LONGEST));
-    format!("a time with a unit, such as 200ms, 60s, 5m or 30d, from {low} to {high}")
+    let low = humantime::format_duration(least);
+    format!("a time with a unit, such as 200ms, 60s, 5m or 30d, from {low} to {LONGEST_DAYS}d")
 }
 
 fn time(text: &str, key: &str, least: Duration) -> Result<Duration, Problem> {

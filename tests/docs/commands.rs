@@ -18,7 +18,8 @@ fn commands(parent: &mut Command, prefix: &str, visit: &mut impl FnMut(&str, &mu
 }
 
 fn root() -> Command {
-    let mut root = Cli::command();
+    // As wide as the page, however wide the terminal of this test is.
+    let mut root = Cli::command().term_width(100);
     root.build();
     root
 }

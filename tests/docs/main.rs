@@ -17,3 +17,5 @@ mod mapping;
 mod metrics;
 #[cfg(test)]
 mod page;
+#[cfg(test)]
+mod picture;

@@ -33,6 +33,15 @@ fn a_valid_configuration_is_reported_with_exit_0_and_without_secrets() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(out.contains("valid") && out.contains("tcp://misp-core:50000"), "{out}");
     assert!(!out.contains("canary"), "{out}");
+    // Where it comes from: variables by name.
+    assert!(out.contains("file     none"), "{out}");
+    assert!(out.contains("variable MSR_TARGET__SOC__CLIENT_SECRET\n"), "{out}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("relay.toml");
+    std::fs::write(&file, "").unwrap();
+    let file = file.to_str().unwrap();
+    let out = text(&relay(&["check-config", "--config", file], LEAST).stdout);
+    assert!(out.contains(&format!("file     {file}\n")), "{out}");
 }
 
 #[test]

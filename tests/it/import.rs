@@ -2,6 +2,7 @@
 //! its default config.py. The expected keys follow from config.toml.example.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use toml::{Table, Value};
@@ -281,4 +282,25 @@ fn tags_that_policy_cannot_say_stay_with_misp() {
         assert!(said["policy"].get("tags_include").is_none(), "{both}");
         assert!(at(&said, "misp/search/tags").get("AND").is_some(), "{both}");
     }
+}
+
+#[test]
+fn secrets_can_go_to_a_file_that_nobody_else_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let [python, toml] = ["config.py", "relay.toml"].map(|name| folder.path().join(name));
+    std::fs::write(&python, CURRENT).unwrap();
+    let [python, toml] = [&python, &toml].map(|path| path.to_str().unwrap());
+    let printed = relay(&["import-config", python]);
+    let told = String::from_utf8(printed.stderr).unwrap();
+    assert!(told.contains("still to be set") && told.contains("it holds secrets; --out"), "{told}");
+
+    let written = relay(&["import-config", python, "--out", toml]);
+    let told = String::from_utf8(written.stderr).unwrap();
+    assert!(written.status.success() && written.stdout.is_empty(), "{told}");
+    assert!(told.contains("still to be set") && !told.contains("--out"), "{told}");
+    assert_eq!(std::fs::read(toml).unwrap(), printed.stdout);
+    assert_eq!(std::fs::metadata(toml).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let again = relay(&["import-config", python, "--out", toml]);
+    assert_eq!(again.status.code(), Some(1), "it is never overwritten");
 }

@@ -100,6 +100,8 @@ mod sightings;
 #[cfg(test)]
 mod suppress;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod truth;
 #[cfg(test)]
 mod upkeep;

@@ -14,6 +14,7 @@ mod misp;
 mod policy;
 mod target;
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use clap::Args;
@@ -21,6 +22,7 @@ use futures::future::join_all;
 use reqwest::Url;
 use tokio::task::JoinSet;
 
+use super::output::fitted;
 use crate::azure;
 use crate::config::{Config, Credential, Mistakes, Problem, Proof, warnings};
 use crate::misp_api::MispClient;
@@ -39,9 +41,8 @@ pub struct CheckOptions {
     pub wait: humantime::Duration,
 
     /// Upload an indicator of a domain that nobody can own to each target, and withdraw it at once. This
-    /// shows
-    /// that role and workspace are right (two rows in Log Analytics). Under withdraw = "delete" the indicator
-    /// is then deleted, which shows whether deletions have an effect
+    /// shows that role and workspace are right (two rows in Log Analytics). Under withdraw = "delete" the
+    /// indicator is then deleted, which shows whether deletions have an effect
     #[arg(long)]
     pub upload_probe: bool,
 }
@@ -56,11 +57,7 @@ pub async fn check(config: anyhow::Result<Config>, options: CheckOptions) -> any
         CheckOutput { json: options.json, worst: Severity::Ok, errors: 0, warnings: 0 };
     match config {
         Ok(config) => walk(&config, options, &mut report).await?,
-        Err(error) => match error.downcast_ref::<Mistakes>() {
-            Some(mistakes) => report.all(of_mistakes(mistakes))?,
-            // All other errors mean that a vault did not give a secret.
-            None => report.all([Subject("vault", "").error(format!("{error:#}"), "")])?,
-        },
+        Err(error) => report.all(of_error(&error))?,
     }
     report.end()?;
     Ok(diagnosis::exit_code(report.worst))
@@ -110,6 +107,15 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) 
 
 /// The note on a relay without a key. It comes first.
 const FEED_ONLY: &str = "not set: the relay works from the feed alone, and sends only what is of distribution 1 to 3 at event, object and attribute (policy.org_without_key adds distribution 0 of the organisations that it names)";
+
+/// Returns the findings on a configuration that cannot be loaded.
+pub(super) fn of_error(error: &anyhow::Error) -> Vec<Diagnosis> {
+    match error.downcast_ref::<Mistakes>() {
+        Some(mistakes) => of_mistakes(mistakes),
+        // All other errors mean that a vault did not give a secret.
+        None => vec![Subject("vault", "").error(format!("{error:#}"), "")],
+    }
+}
 
 fn of_mistakes(mistakes: &Mistakes) -> Vec<Diagnosis> {
     let told = mistakes.list().iter().map(|mistake| {
@@ -183,6 +189,7 @@ impl CheckOutput {
                 Severity::Ok | Severity::Note => {}
             }
             let text = if self.json { finding.json()? } else { finding.text() };
+            let text = if self.json { Cow::Borrowed(text.as_str()) } else { fitted(&text) };
             out.write_all(text.as_bytes())?;
         }
         // Each finding is shown at once, since the next step may take long.

@@ -13,7 +13,7 @@ mod table;
 mod tests;
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::is_closed_pipe;
+use super::output::width;
 use crate::admin::control::Control;
 use crate::signals::stop_asked;
 use crate::{logging, metrics};
@@ -78,7 +79,9 @@ pub async fn run(options: DemoOptions, commands: Router<Control>) -> anyhow::Res
         let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         logging::install_in_file(&stage.config.log, file)?;
     }
-    let screen = Screen::new(&mut out, !options.verbose && understands_ansi());
+    // The log and the table would draw over each other.
+    let columns = width().filter(|_| !options.verbose && understands_ansi());
+    let screen = Screen::new(&mut out, columns);
     let mut play = Play::new(&stage, feed, screen);
     let stop_relay = CancellationToken::new();
     let relaying = relay.run(recorded, commands, stop_relay.clone());
@@ -143,11 +146,11 @@ fn opening(play: &mut Play<'_>, once: bool) -> io::Result<()> {
     let sandbox = &play.stage.sandbox;
     let (feed, url) = (play.feed.endpoint(), sandbox.base_url());
     let mut text = format!(
-        "Recorded MISP events go through the relay to a stand-in for Microsoft Sentinel.\n\n\
-         \x20 MISP      {feed}   ZeroMQ, recorded frames in the present\n\
-         \x20 Sentinel  {url}   TLS, Microsoft's limits\n\n\
-         An attribute makes one claim, or two (such as domain|ip), or none. Several claims of one \n\
-         observable make one indicator.\n"
+        "Recorded MISP events go through the relay to a stand-in for Sentinel.\n\n\
+         \x20 MISP      {feed:<24}  ZeroMQ, recorded frames in the present\n\
+         \x20 Sentinel  {url:<24}  TLS, Microsoft's limits\n\n\
+         An attribute makes one claim, or two (such as domain|ip), or none. Several\n\
+         claims of one observable make one indicator.\n"
     );
     if !once {
         let ca = sandbox.ca_file().display().to_string();
@@ -175,7 +178,7 @@ async fn closing(play: &mut Play<'_>) -> anyhow::Result<()> {
     play.screen.summary(&rows)?;
     let text = format!(
         "\nAll {} steps as expected.\n\n\
-         Next: \"Run it\" in README.md: ten lines of configuration, then check-config, check and run.",
+         Next: `init` asks for your MISP and workspace, then \"Run it\" in README.md.",
         play.steps
     );
     Ok(play.screen.text(&text)?)
@@ -194,5 +197,5 @@ fn spread(times: &[Duration]) -> String {
 
 fn understands_ansi() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    io::stdout().is_terminal() && !dumb && std::env::var_os("NO_COLOR").is_none()
+    !dumb && std::env::var_os("NO_COLOR").is_none()
 }

@@ -7,22 +7,30 @@ use std::time::Duration;
 use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableComponent, Width};
 
+use crate::commands::wrap::wrapped;
 use crate::pure::count::Count;
 
-const WIDTH: u16 = 100;
+/// The width of the whole table.
+const WIDE: u16 = 100;
 
-/// The columns with their widths. Two characters of space follow each; together they are [`WIDTH`] wide.
+/// The width without the column [`LEFT_OUT`], which fits into the usual 80 columns.
+const NARROW: u16 = 79;
+
+/// The columns with their widths. Two characters of space follow each; together they are [`WIDE`] wide.
 const COLUMNS: [(&str, u16); 9] = [
     ("time", 6),
     ("MISP did", 21),
     ("event", 16),
     ("attr.", 7),
     ("ledger", 8),
-    ("left out", 21),
+    (LEFT_OUT, 21),
     ("accepted", 11),
     ("after", 8),
     ("", 2),
 ];
+
+/// The column with reasons. In a narrow table they stand below the row.
+const LEFT_OUT: &str = "left out";
 
 /// The row of a step, as far as it has come.
 #[derive(Debug, Clone, Default)]
@@ -133,6 +141,18 @@ impl State {
 }
 
 impl StepRow {
+    /// Returns the words of [`LEFT_OUT`] in one line; `None` if there are none.
+    fn left_out(&self) -> Option<String> {
+        let PublicationCounts { silent, withheld, .. } = self.held.as_ref()?;
+        let of = |reasons: &Reasons, noun| match reasons.total() {
+            0 => None,
+            count => Some(format!("{} ({})", Count(count, noun), reasons.each().join(" + "))),
+        };
+        let words: Vec<String> =
+            [of(silent, "attribute"), of(withheld, "claim")].into_iter().flatten().collect();
+        (!words.is_empty()).then(|| format!("        {LEFT_OUT}: {}", words.join(", ")))
+    }
+
     fn cells(&self) -> [String; 9] {
         let held = self.held.as_ref();
         [
@@ -176,15 +196,18 @@ pub(super) fn seconds(time: Duration) -> String {
 /// The output of the demo.
 pub(super) struct Screen<'a> {
     out: &'a mut (dyn Write + Send),
-    /// Whether the output understands ANSI.
-    is_terminal: bool,
+    /// The width of the table on a terminal that understands ANSI; `None` for other outputs.
+    width: Option<u16>,
     /// The number of lines of the row that is still waiting. They are drawn over.
     drawn: usize,
 }
 
 impl<'a> Screen<'a> {
-    pub(super) fn new(out: &'a mut (dyn Write + Send), is_terminal: bool) -> Self {
-        Self { out, is_terminal, drawn: 0 }
+    /// `columns` is the width of a terminal that understands ANSI.
+    pub(super) fn new(out: &'a mut (dyn Write + Send), columns: Option<usize>) -> Self {
+        let is_wide = |columns: usize| columns >= usize::from(WIDE);
+        let width = columns.map(|columns| if is_wide(columns) { WIDE } else { NARROW });
+        Self { out, width, drawn: 0 }
     }
 
     /// Prints a text below the rows.
@@ -202,11 +225,9 @@ impl<'a> Screen<'a> {
     /// # Errors
     /// The output is closed.
     pub(super) fn header(&mut self) -> io::Result<()> {
-        if !self.is_terminal {
-            return Ok(());
-        }
-        let rule = "─".repeat(usize::from(WIDTH));
-        let names = layout(COLUMNS.map(|(name, _)| name.to_owned())).join("\n");
+        let Some(width) = self.width else { return Ok(()) };
+        let rule = "─".repeat(width.into());
+        let names = layout(COLUMNS.map(|(name, _)| name.to_owned()), width).join("\n");
         self.text(&format!("{rule}\n{names}\n{rule}"))
     }
 
@@ -217,10 +238,15 @@ impl<'a> Screen<'a> {
     /// The output is closed.
     pub(super) fn row(&mut self, row: &StepRow) -> io::Result<()> {
         let waits = row.state == State::Waiting;
-        if !self.is_terminal {
+        let Some(width) = self.width else {
             return if waits { Ok(()) } else { self.text(&row.line()) };
+        };
+        let mut lines = layout(row.cells(), width);
+        if width == NARROW
+            && let Some(words) = row.left_out()
+        {
+            lines.extend(wrapped(&words, width.into()).lines().map(str::to_owned));
         }
-        let lines = layout(row.cells());
         // Without wrapping, a narrow terminal cuts the lines, and their number stays known.
         let mut text = String::from("\x1b[?7l");
         if self.drawn > 0 {
@@ -242,8 +268,8 @@ impl<'a> Screen<'a> {
     /// # Errors
     /// The output is closed.
     pub(super) fn summary(&mut self, rows: &[(&str, String)]) -> io::Result<()> {
-        let text: Vec<String> = if self.is_terminal {
-            let mut table = table(UTF8_HORIZONTAL_ONLY);
+        let text: Vec<String> = if let Some(width) = self.width {
+            let mut table = table(UTF8_HORIZONTAL_ONLY, width);
             // Rules between rows of one line would only take room.
             table.remove_style(TableComponent::HorizontalLines);
             table.remove_style(TableComponent::MiddleIntersections);
@@ -256,21 +282,24 @@ impl<'a> Screen<'a> {
     }
 }
 
-fn layout(cells: [String; 9]) -> Vec<String> {
-    let mut table = table(NOTHING);
+fn layout(cells: [String; 9], width: u16) -> Vec<String> {
+    let shown =
+        COLUMNS.into_iter().zip(cells).filter(|((name, _), _)| width == WIDE || *name != LEFT_OUT);
+    let (columns, cells): (Vec<_>, Vec<String>) = shown.unzip();
+    let mut table = table(NOTHING, width);
     table.add_row(cells);
-    table
-        .set_constraints(COLUMNS.map(|(_, width)| ColumnConstraint::Absolute(Width::Fixed(width))));
+    let fixed = columns.iter().map(|(_, width)| ColumnConstraint::Absolute(Width::Fixed(*width)));
+    table.set_constraints(fixed);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     table.lines().collect()
 }
 
-fn table(preset: &str) -> Table {
+fn table(preset: &str, width: u16) -> Table {
     let mut table = Table::new();
     table.load_preset(preset).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(WIDTH);
+    table.set_width(width);
     table
 }
 

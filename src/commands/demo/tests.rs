@@ -10,7 +10,7 @@ async fn played(steps: Vec<DemoStep>) -> (anyhow::Result<()>, String) {
     let recorded = PrometheusBuilder::new().build_recorder().handle();
     let (stage, relay, feed) = Stage::set(recorded.clone()).await.unwrap();
     let mut shown = Vec::new();
-    let screen = Screen::new(&mut shown, false);
+    let screen = Screen::new(&mut shown, None);
     let mut play = Play::new(&stage, feed, screen);
     let stop = CancellationToken::new();
     let acts = async {

@@ -12,20 +12,35 @@ use anyhow::{Context, ensure};
 use clap::Args;
 
 use self::page::TomlPage;
-use super::output::write;
+use super::output::{note, write, write_new};
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ImportOptions {
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+
+    /// Write to this new file, which only this user can read
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
-/// Prints the configuration that [`import`] makes.
+/// Prints the configuration that [`import`] makes, or writes it into a file.
 ///
 /// # Errors
-/// Those of [`import`], or standard output is closed.
+/// Those of [`import`], the file exists or cannot be written, or standard output is closed.
 pub(super) fn print(options: &ImportOptions) -> anyhow::Result<()> {
-    write(&import(&options.files)?)
+    let text = import(&options.files)?;
+    match &options.out {
+        Some(file) => write_new(file, &text)?,
+        None => write(&text)?,
+    }
+    note(
+        "note: [misp.zeromq] endpoints and what has a comment are still to be set; then `check-config` and `check`",
+    );
+    if options.out.is_none() && text.contains(page::SECRET) {
+        note("note: it holds secrets; --out FILE writes it for this user alone");
+    }
+    Ok(())
 }
 
 /// Returns the configuration that means the same as these files, with a comment on each setting that has no

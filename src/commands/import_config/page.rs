@@ -14,6 +14,9 @@ const HEAD: &str = "\
 # every key. Still to be set: [misp.zeromq] endpoints, e.g. [\"tcp://misp-core:50000\"], the fast way in.
 ";
 
+/// What the comment on a secret says.
+pub(super) const SECRET: &str = "a secret: better in a file of its own";
+
 /// The configuration, as far as it is translated.
 #[derive(Debug, Default)]
 pub(super) struct TomlPage {

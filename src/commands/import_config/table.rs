@@ -2,7 +2,7 @@
 //! of April 2026, the older names of the Graph API, and the lists in constants.py.
 
 use super::filters;
-use super::page::TomlPage;
+use super::page::{SECRET, TomlPage};
 use super::python::{Literal, Setting};
 
 /// The settings without a counterpart: names, a colon, and why they have none.
@@ -214,7 +214,7 @@ impl Put<'_> {
 
     fn secret(&mut self, section: &str, key: &str, value: &Literal) {
         if value.text().is_some_and(|text| !is_placeholder(text)) {
-            let advice = format!("; a secret: better in a file of its own, named by {key}_file");
+            let advice = format!("; {SECRET}, named by {key}_file");
             self.from.push_str(&advice);
         }
         self.filled(section, key, value);

@@ -26,7 +26,6 @@ pub enum LedgerCommand {
     /// (columns `timestamp`, `read_...`) are Unix seconds. The relay goes on meanwhile. Read the output
     /// quickly, best with --out: until it is read, the WAL keeps all that is written, and a command
     /// that reads nothing for 30 s is disconnected.
-    #[command(verbatim_doc_comment)]
     Export {
         /// Write to this file, which appears once it is complete
         #[arg(long, value_name = "FILE")]
@@ -36,7 +35,6 @@ pub enum LedgerCommand {
     /// Check the ledger's invariants; exit code 1 if one does not hold
     ///
     /// Prints each invariant by name, and for a broken one the rows and the remedy.
-    #[command(verbatim_doc_comment)]
     Check {
         /// Have the next start judge every claim anew, and compare each target with the result
         #[arg(long)]
@@ -48,7 +46,6 @@ pub enum LedgerCommand {
     /// A running relay does this in small steps (and by itself, if much is free). Without one, the file
     /// is rewritten, which needs as much room again. A file of release 0.1 can give pages back only
     /// after it was rewritten once.
-    #[command(verbatim_doc_comment)]
     Vacuum,
 }
 

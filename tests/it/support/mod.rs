@@ -13,4 +13,5 @@ pub(crate) mod rest;
 pub(crate) mod sandbox;
 pub(crate) mod scene;
 pub(crate) mod sentinel;
+pub(crate) mod terminal;
 pub(crate) mod webhook;
