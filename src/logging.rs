@@ -13,18 +13,19 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config::{Log, LogFormat};
 use crate::pure::safe;
 
-/// Writes the program's log to standard error from now on.
+/// Writes the program's log to standard error from now on. Returns the switch for its level.
 ///
 /// # Errors
 /// The level cannot be parsed, or a logger was installed before.
-pub fn install(log: &Log) -> anyhow::Result<()> {
-    let colours = io::stderr().is_terminal();
-    subscriber(log, colours, io::stderr)?.try_init()?;
-    Ok(())
+pub fn install(log: &Log) -> anyhow::Result<LevelSwitch> {
+    let (subscriber, switch) = subscriber(log, wants_colours(), io::stderr)?;
+    subscriber.try_init()?;
+    Ok(switch)
 }
 
 /// Does the same as [`install`], but writes the log to a file.
@@ -32,32 +33,67 @@ pub fn install(log: &Log) -> anyhow::Result<()> {
 /// # Errors
 /// The level cannot be parsed, or a logger was installed before.
 pub fn install_in_file(log: &Log, file: File) -> anyhow::Result<()> {
-    subscriber(log, false, Mutex::new(file))?.try_init()?;
+    let (subscriber, _) = subscriber(log, false, Mutex::new(file))?;
+    subscriber.try_init()?;
     Ok(())
+}
+
+/// A terminal gets colours, unless its user wants none (<https://no-color.org>).
+fn wants_colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !unwanted
+}
+
+/// Sets the level of a log that is being written.
+pub struct LevelSwitch(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+
+impl LevelSwitch {
+    /// Takes the level of these settings from now on.
+    ///
+    /// # Errors
+    /// The level cannot be parsed, or the log has ended.
+    pub fn set(&self, log: &Log) -> anyhow::Result<()> {
+        Ok((self.0)(log.filter().map_err(anyhow::Error::msg)?)?)
+    }
+}
+
+impl fmt::Debug for LevelSwitch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LevelSwitch")
+    }
 }
 
 type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
 
-fn subscriber<W>(log: &Log, colours: bool, writer: W) -> anyhow::Result<Subscriber>
+fn subscriber<W>(log: &Log, colours: bool, writer: W) -> anyhow::Result<(Subscriber, LevelSwitch)>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = log.filter().map_err(anyhow::Error::msg)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // The terminal may be gone. To tell standard error of that would panic, since that is gone as well.
+    let builder = builder.log_internal_errors(false);
     Ok(match log.format {
         LogFormat::Pretty => {
             let fields = debug_fn(write_field).delimited(" ");
-            Box::new(builder.compact().with_ansi(colours).fmt_fields(fields).finish())
+            let builder = builder.compact().with_ansi(colours).fmt_fields(fields);
+            let builder = builder.with_filter_reloading();
+            let level = builder.reload_handle();
+            let switch = LevelSwitch(Box::new(move |filter| level.reload(filter)));
+            (Box::new(builder.finish()), switch)
         }
-        LogFormat::Json => Box::new(
-            builder
+        LogFormat::Json => {
+            let builder = builder
                 .json()
                 .flatten_event(true)
                 .with_current_span(true)
                 .with_span_list(false)
                 .map_event_format(SafeJson)
-                .finish(),
-        ),
+                .with_filter_reloading();
+            let level = builder.reload_handle();
+            let switch = LevelSwitch(Box::new(move |filter| level.reload(filter)));
+            (Box::new(builder.finish()), switch)
+        }
     })
 }
 
@@ -120,7 +156,7 @@ mod tests {
         let page = Page::default();
         let writer = page.clone();
         let log = Log { format, level: level.to_owned() };
-        let subscriber = subscriber(&log, false, move || writer.clone()).unwrap();
+        let (subscriber, _) = subscriber(&log, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             let secret = crate::config::Secret::new("canary");
             tracing::info!(count = 3, %secret, ?secret, "event received");
@@ -156,7 +192,7 @@ mod tests {
         for colours in [false, true] {
             page.0.lock().unwrap().clear();
             let writer = writer.clone();
-            let subscriber = subscriber(&log, colours, move || writer.clone()).unwrap();
+            let (subscriber, _) = subscriber(&log, colours, move || writer.clone()).unwrap();
             tracing::subscriber::with_default(subscriber, || {
                 let words = "no\n2026-01-01 ERROR ledger: gone\u{1b}[2J\u{7}\u{2028}\u{202e}";
                 tracing::warn!(words, why = %words, shown = ?words, "{words}");
@@ -176,7 +212,7 @@ mod tests {
         let page = Page::default();
         let writer = page.clone();
         let log = Log { format: LogFormat::Json, level: "info".to_owned() };
-        let subscriber = subscriber(&log, false, move || writer.clone()).unwrap();
+        let (subscriber, _) = subscriber(&log, false, move || writer.clone()).unwrap();
         let words = "no\n\u{9b}2J\u{7f}\u{2028}\u{202e}gpj.exe é 🦀";
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("of", words);

@@ -1,4 +1,7 @@
-//! Stops the program at the first SIGTERM or SIGINT in good order, and at the second at once.
+//! Stops the program at the first SIGTERM or SIGINT in good order, and at the second at once. SIGHUP is for
+//! those who ask for it.
+
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,24 +23,45 @@ pub fn stop_asked() -> anyhow::Result<impl Future<Output = ()> + Send> {
     })
 }
 
+/// Calls `act` at each SIGHUP from now on, which does not end the process then.
+///
+/// # Errors
+/// The process cannot listen for signals.
+pub fn at_hangup(act: impl Fn()) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            act();
+        }
+    })
+}
+
+/// The name of the signal that asked for the stop; empty before.
+pub type StopCause = Arc<OnceLock<&'static str>>;
+
 /// Cancels `stop` at the first SIGTERM or SIGINT and ends the process at the second.
 ///
 /// # Errors
 /// The process cannot listen for signals.
-pub fn cancel(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
+pub fn cancel(
+    stop: CancellationToken,
+    cause: StopCause,
+) -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     Ok(async move {
         loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
             if stop.is_cancelled() {
                 tracing::warn!("second signal: ending at once; what was committed is safe");
                 end_now();
             }
-            tracing::info!("stopping: finishing what is in hand");
+            tracing::info!(signal = name, "stopping: finishing what is in hand");
+            // The first signal alone comes here, so there is no other cause yet.
+            cause.set(name).ok();
             stop.cancel();
         }
     })

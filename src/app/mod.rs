@@ -8,7 +8,7 @@ mod tasks;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
@@ -29,7 +29,7 @@ use crate::ledger::{
     InForce, Ledger, Member, StartError, TargetEntry, TargetMode, Views, load_warninglists,
 };
 use crate::notice::Notice;
-use crate::signals;
+use crate::signals::{self, StopCause};
 use tasks::Tasks;
 
 pub use readback::of_config as readback_of;
@@ -82,8 +82,8 @@ struct Listeners {
     control: ControlSocket,
 }
 
-/// Relays until SIGTERM or SIGINT. A second signal ends the process at once. `commands` are the routes of the
-/// control socket.
+/// Relays until SIGTERM or SIGINT. A second signal ends the process at once, and SIGHUP calls `on_hangup`.
+/// `commands` are the routes of the control socket.
 ///
 /// # Errors
 /// The ledger cannot be opened, a listener cannot be bound, or a task ended by itself.
@@ -92,18 +92,32 @@ pub async fn run(
     options: RunOptions,
     recorded: PrometheusHandle,
     commands: Router<Control>,
+    on_hangup: impl Fn() + Send + 'static,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
-    let relay = Relay::build(config, options).await?;
-    let stop = CancellationToken::new();
+    let cause = StopCause::default();
+    // The set ends its tasks when it is dropped, at the end of the run.
     let mut watching = JoinSet::new();
-    // The set ends this task when it is dropped, at the end of the run.
-    watching.spawn(signals::cancel(stop.clone())?);
-    tracing::info!(
-        ready_after_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "relay ready"
-    );
-    relay.run(recorded, commands, stop).await
+    // First, because a terminal may be closed while a large ledger is opened.
+    watching.spawn(signals::at_hangup(on_hangup)?);
+    let ended = async {
+        let relay = Relay::build(config, options).await?;
+        let stop = CancellationToken::new();
+        watching.spawn(signals::cancel(stop.clone(), Arc::clone(&cause))?);
+        tracing::info!(
+            ready_after_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "relay ready"
+        );
+        relay.run(recorded, commands, stop).await
+    };
+    let ended = Box::pin(ended).await;
+    // The error is printed where the process ends; a log that is kept elsewhere names it as well.
+    let fault = ended.as_ref().err().map(|error| format!("{error:#}"));
+    let why = fault.as_deref().or(cause.get().copied()).unwrap_or("asked");
+    let ran_for = Duration::from_secs(started.elapsed().as_secs());
+    let ran_for = humantime::format_duration(ran_for);
+    tracing::info!(%why, %ran_for, "misp-sentinel-relay stopped");
+    ended
 }
 
 impl Relay {

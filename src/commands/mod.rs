@@ -1,6 +1,7 @@
 //! The command line: each command has a file or a folder with its options, its request to the relay and its
 //! output. The file `door` sends the requests.
 
+mod banner;
 pub mod check;
 mod check_config;
 pub mod cleanup;
@@ -26,6 +27,7 @@ pub mod status;
 mod status_text;
 pub mod suppress;
 pub mod verify;
+mod version;
 mod wrap;
 
 use std::path::PathBuf;
@@ -46,7 +48,7 @@ pub use output::is_closed_pipe;
 /// withdrawn in MISP is withdrawn in Sentinel as fast. Settings come from a TOML file and from
 /// MSR_ environment variables: see config.toml.example.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_long_help = EXAMPLES)]
+#[command(version = version::version(), max_term_width = 100, after_long_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -78,7 +80,8 @@ enum Command {
     /// Relay until SIGTERM or Ctrl-C; a second signal stops at once
     ///
     /// Reads MISP's ZeroMQ feed, webhook and REST API, stores what MISP says in a ledger on disk, and
-    /// keeps each target in Sentinel equal to it. Safe to kill at any time.
+    /// keeps each target in Sentinel equal to it. Safe to kill at any time. SIGHUP reads log.level again
+    /// and nothing else, so a closed terminal does not end the relay.
     Run(RunOptions),
 
     /// Watch indicators from recorded MISP events arrive in a stand-in for Sentinel
@@ -255,7 +258,8 @@ pub async fn execute(
         }
         Command::Status(options) => return status::status(&settings, options).await,
         Command::Run(options) => {
-            run::run(settings.load(Needs::Secrets).await?, options, routes()).await?;
+            let config = settings.load(Needs::Secrets).await?;
+            run::run(settings, config, options, routes()).await?;
         }
         Command::Demo(options) => demo::run(options, routes()).await?,
         // The rules alone are loaded, so it works without targets and credentials.

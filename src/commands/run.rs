@@ -1,26 +1,49 @@
-//! The command `run` starts the relay, which works until SIGTERM or SIGINT.
+//! The command `run` starts the relay, which works until SIGTERM or SIGINT. SIGHUP reads the level of the log
+//! again.
 
 use axum::Router;
 
+use super::banner;
 use crate::admin::control::Control;
 use crate::app::{self, RunOptions};
-use crate::config::{self, Config};
-use crate::{logging, metrics};
+use crate::config::{self, Config, ConfigSource};
+use crate::logging::{self, LevelSwitch};
+use crate::metrics;
 
 /// Relays until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// The log or the metrics cannot be set up, or those of [`app::run`].
 pub(super) async fn run(
+    settings: ConfigSource,
     config: Config,
     options: RunOptions,
     commands: Router<Control>,
 ) -> anyhow::Result<()> {
-    // The log comes first, because the warnings below go into it.
-    logging::install(&config.log)?;
+    // The log comes first, because the lines below go into it.
+    let switch = logging::install(&config.log)?;
     let recorded = metrics::install()?;
+    banner::log(&settings, &config);
     for warning in config::warnings(&config) {
         tracing::warn!("{warning}");
     }
-    app::run(config, options, recorded, commands).await
+    let reload = move || reload(&settings, &switch);
+    app::run(config, options, recorded, commands, reload).await
+}
+
+/// Reads the level of the log again, from where it came from at the start.
+fn reload(settings: &ConfigSource, switch: &LevelSwitch) {
+    let read = settings.log().map_err(anyhow::Error::from);
+    match read.and_then(|log| switch.set(&log).map(|()| log.level)) {
+        Ok(level) => {
+            tracing::info!(level, "SIGHUP: read log.level again; other settings need a restart");
+        }
+        Err(error) => {
+            // A mistake is told in several lines.
+            let lines: Vec<String> =
+                error.to_string().lines().map(|line| line.trim().to_owned()).collect();
+            let why = lines.join("; ");
+            tracing::warn!(%why, "SIGHUP: the level of the log stays as it was");
+        }
+    }
 }

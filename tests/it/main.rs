@@ -43,6 +43,8 @@ mod faults;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod hangup;
+#[cfg(test)]
 mod hearsay;
 #[cfg(test)]
 mod identities;
