@@ -88,10 +88,7 @@ pub(super) async fn ask_for_lines<Q: Serialize, L: DeserializeOwned>(
 /// # Errors
 /// There is no ledger, a relay holds it, or it cannot be opened.
 pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
-    let file = config.data_dir.join("ledger.db");
-    if !file.exists() {
-        return Err(NoLedger(file).into());
-    }
+    ledger_file(config)?;
     match Ledger::open(config).await {
         Ok(ledger) => Ok(ledger),
         Err(OpenError::InUse { path, holder }) => {
@@ -102,6 +99,15 @@ pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns the path of the ledger's file.
+///
+/// # Errors
+/// There is no ledger.
+pub(super) fn ledger_file(config: &LedgerConfig) -> Result<PathBuf, NoLedger> {
+    let file = config.data_dir.join("ledger.db");
+    if file.exists() { Ok(file) } else { Err(NoLedger(file)) }
 }
 
 async fn services(

@@ -7,6 +7,7 @@ mod adopt;
 mod answer;
 mod apply;
 mod applying;
+mod backup;
 mod begin;
 mod beside;
 mod catch_up;
@@ -79,6 +80,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 pub use adopt::{AdoptError, Adopted};
+pub use backup::Backup;
 pub use catch_up::Head;
 pub use clock::SetBack;
 pub use copy::Alteration;

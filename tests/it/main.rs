@@ -9,6 +9,8 @@ mod admin;
 #[cfg(test)]
 mod azure;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod check;

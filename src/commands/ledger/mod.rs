@@ -1,6 +1,7 @@
-//! The commands `ledger export`, `ledger check` and `ledger vacuum`, and the routes of the control socket for
-//! them.
+//! The commands `ledger backup`, `ledger export`, `ledger check` and `ledger vacuum`, and the routes of the
+//! control socket for those that the relay carries out.
 
+mod backup;
 mod check;
 mod export;
 
@@ -16,9 +17,22 @@ use crate::admin::control::{Control, long_route, route};
 use crate::admin::{Needs, Nothing, Request, Services};
 use crate::ledger::Given;
 
-/// Commands that the running relay carries out. Without one, they work on the ledger itself.
+/// Commands that the running relay carries out, except `backup`. Without a relay, they work on the ledger
+/// itself.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum LedgerCommand {
+    /// Copy the ledger to a new file, while the relay goes on
+    ///
+    /// The file holds the ledger of one moment, whole and without a write-ahead log. It appears once it is
+    /// complete, for this user alone (mode 0600), and never replaces another one. The command reads the
+    /// ledger itself, so the file lies where it is named, also beside a relay that may not write there.
+    /// To restore it, stop the relay and put the file in place of ledger.db:
+    /// docs/how-to/upgrade-and-backup.md.
+    Backup {
+        /// The file to write
+        file: PathBuf,
+    },
+
     /// Print every row as a line of JSON, as of one moment
     ///
     /// A line looks like {"table":"claims","source":"misp",...}; docs/reference/ledger.md lists the
@@ -64,6 +78,7 @@ pub(super) fn routes() -> Router<Control> {
 /// Neither a relay nor the ledger can do it, or an invariant does not hold.
 pub async fn ledger(settings: &ConfigSource, command: LedgerCommand) -> anyhow::Result<()> {
     match command {
+        LedgerCommand::Backup { file } => backup::back_up(settings, &file).await,
         LedgerCommand::Export { out } => export::export(settings, out.as_deref()).await,
         LedgerCommand::Check { repair } => check::check(settings, repair).await,
         LedgerCommand::Vacuum => vacuum(settings).await,

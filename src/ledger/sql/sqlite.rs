@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::TransactionBehavior;
+use rusqlite::{OpenFlags, TransactionBehavior};
 
 use super::Result;
 use super::error::SqlError;
@@ -71,6 +71,14 @@ impl Connection {
         connection.pragma_update(None, "wal_autocheckpoint", WAL_BYTES / PAGE_BYTES)?;
         // Without it the file of the log keeps the size that it once had.
         connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+        Ok(Self(connection))
+    }
+
+    /// Opens a file that exists, to read it. Nothing of it is changed, not even its settings.
+    pub(in crate::ledger) fn open_to_read(path: &Path) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
         Ok(Self(connection))
     }
 
