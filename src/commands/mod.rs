@@ -14,6 +14,7 @@ pub mod forget;
 pub mod healthcheck;
 #[cfg(feature = "import-config")]
 pub mod import_config;
+pub mod init;
 pub mod ledger;
 pub mod man;
 mod output;
@@ -62,6 +63,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   misp-sentinel-relay demo                  see it work, with nothing installed
+  misp-sentinel-relay init                  write the settings, with a few answers
   misp-sentinel-relay check                 what is wrong on the way, and what to do
   misp-sentinel-relay run                   relay until SIGTERM
   misp-sentinel-relay convert event.json    what would be sent for an event
@@ -77,6 +79,17 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a configuration from a few answers, each of which is tried at once
+    ///
+    /// Asks for MISP, its feed, the workspace and the ledger, tries each answer as `check` does, and writes
+    /// the file that --config names (otherwise $MSR_CONFIG, or /etc/misp-sentinel-relay/config.toml).
+    /// An answer that fails can be corrected or kept. Then it says what to run in MISP, and what next.
+    ///
+    /// Secrets that are typed go to files of their own beside it. No file is overwritten, and all are of
+    /// mode 0600. Without a terminal, or with --yes, options and MSR_ variables are the answers. Exit
+    /// code 1: the file is written, and something failed when it was tried.
+    Init(Box<init::InitOptions>),
+
     /// Relay until SIGTERM or Ctrl-C; a second signal stops at once
     ///
     /// Reads MISP's ZeroMQ feed, webhook and REST API, stores what MISP says in a ledger on disk, and
@@ -251,12 +264,13 @@ pub async fn execute(
     environment: impl Iterator<Item = (String, String)>,
 ) -> anyhow::Result<u8> {
     let settings = ConfigSource { file: cli.config, environment: environment.collect() };
-    // `check` and `status` have exit codes of their own. `check` also reports mistakes as findings.
+    // `check`, `status` and `init` have exit codes of their own. `check` also reports mistakes as findings.
     match cli.command {
         Command::Check(options) => {
             return check::check(settings.load(Needs::Secrets).await, options).await;
         }
         Command::Status(options) => return status::status(&settings, options).await,
+        Command::Init(options) => return Box::pin(init::init(&settings, &options)).await,
         Command::Run(options) => {
             let config = settings.load(Needs::Secrets).await?;
             run::run(settings, config, options, routes()).await?;

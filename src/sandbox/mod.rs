@@ -297,6 +297,8 @@ pub async fn serve_until(
         writeln!(out, "export {name}={}", settings::quoted(&value))?;
     }
     writeln!(out, "\nand start there: misp-sentinel-relay run")?;
+    let init = "misp-sentinel-relay init --config sandbox.toml --target sandbox";
+    writeln!(out, "(or write it into a file first: {init})")?;
     let feed = settings::TRIAL_FEED;
     writeln!(out, "MISP's part is played by: misp-sentinel-relay demo --feed {feed}")?;
     writeln!(out, "Stop that relay before this sandbox: its ledger goes with the sandbox.")?;

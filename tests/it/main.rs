@@ -56,6 +56,8 @@ mod import;
 #[cfg(test)]
 mod independent;
 #[cfg(test)]
+mod init;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod kitchen_sink;

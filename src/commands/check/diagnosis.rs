@@ -13,7 +13,7 @@ use crate::pure::safe;
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
-pub(super) enum Severity {
+pub(in crate::commands) enum Severity {
     Ok,
     /// It could not be checked, or is neither good nor bad.
     Note,
@@ -27,7 +27,7 @@ pub(super) enum Severity {
 
 /// The finding on one thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Diagnosis {
+pub(in crate::commands) struct Diagnosis {
     /// What was checked, e.g. `host`, `zeromq` or `token`.
     pub step: &'static str,
     /// Which of them: an address, a target, a key of the configuration. May be empty.
@@ -87,7 +87,7 @@ impl Subject<'_> {
 
 impl Diagnosis {
     /// Returns the text for people. The remedy stands on a line below.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::commands) fn text(&self) -> String {
         let Self { step, subject, evidence, severity, .. } = self;
         let (word, named): (&str, _) = (severity.into(), format!("{step} {subject}"));
         let mut text = format!("{word:<8} {}: {evidence}\n", named.trim_end());

@@ -11,6 +11,7 @@ mod host;
 mod ledger;
 mod listener;
 mod misp;
+pub(super) mod parts;
 mod policy;
 mod target;
 
@@ -27,8 +28,10 @@ use crate::azure;
 use crate::config::{Config, Credential, Mistakes, Problem, Proof, warnings};
 use crate::misp_api::MispClient;
 use crate::pure::count::Count;
-use diagnosis::{Diagnosis, Severity, Subject, told};
+use diagnosis::{Subject, told};
 use host::Host;
+
+pub(super) use diagnosis::{Diagnosis, Severity};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct CheckOptions {

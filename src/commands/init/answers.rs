@@ -1,0 +1,196 @@
+//! The answers so far: those that options and variables gave, and those that the operator typed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, absolute};
+
+use anyhow::ensure;
+use reqwest::Url;
+
+use super::InitOptions;
+use crate::config::{ConfigSource, Secret, variable};
+
+/// The keys that no question is about. They are written if a variable gives them.
+const UNASKED: [&str; 5] =
+    ["azure.ca_file", "azure.proxy", "target.authority", "target.endpoint", "misp.verify_tls"];
+
+/// The keys of secrets.
+const SECRETS: [&str; 3] = ["misp.key", "misp.zeromq.password", "target.client_secret"];
+
+/// The answers by key. Those of the target stand without its name.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pub target: String,
+    texts: BTreeMap<&'static str, String>,
+    secrets: BTreeMap<&'static str, Secret>,
+    /// The keys that options gave.
+    settled: BTreeSet<&'static str>,
+    defaults: BTreeMap<&'static str, String>,
+}
+
+impl Answers {
+    /// Takes what the options and the `MSR_` variables give. An option wins.
+    ///
+    /// # Errors
+    /// The target's name is none.
+    pub(super) fn given(
+        options: &InitOptions,
+        settings: &ConfigSource,
+        file: &Path,
+    ) -> anyhow::Result<Self> {
+        let target = options.target.clone();
+        let is_fit = |sign: char| sign.is_ascii_lowercase() || sign.is_ascii_digit() || sign == '-';
+        ensure!(
+            !target.is_empty() && target.chars().all(is_fit),
+            "--target {target:?} is no name: a-z, 0-9 and -"
+        );
+        let mut answers = Self {
+            target,
+            texts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            defaults: defaults(file),
+        };
+        let given = of_options(options)?;
+        for key in given.iter().map(|(key, _)| *key).chain(UNASKED).chain(SECRETS) {
+            answers.take_variable(key, settings);
+        }
+        for (key, text) in given {
+            if let Some(text) = text {
+                answers.texts.insert(key, text);
+                answers.settled.insert(key);
+            }
+        }
+        Ok(answers)
+    }
+
+    fn take_variable(&mut self, key: &'static str, settings: &ConfigSource) {
+        let name = variable(&self.path(key));
+        let value = settings.environment.iter().find(|(other, _)| *other == name);
+        let Some((_, value)) = value.filter(|(_, value)| !value.is_empty()) else { return };
+        if SECRETS.contains(&key) {
+            self.secrets.insert(key, Secret::new(value.clone()));
+        } else {
+            self.texts.insert(key, value.clone());
+        }
+    }
+
+    /// Returns the path of a key in the configuration.
+    pub(super) fn path(&self, key: &str) -> String {
+        match key.strip_prefix("target.") {
+            Some(leaf) => format!("target.{}.{leaf}", self.target),
+            None => key.to_owned(),
+        }
+    }
+
+    /// Returns whether an option gave the answer.
+    pub(super) fn is_settled(&self, key: &str) -> bool {
+        self.settled.contains(key)
+    }
+
+    /// Returns the answer; empty if there is none.
+    pub(super) fn text(&self, key: &str) -> &str {
+        self.texts.get(key).map_or("", String::as_str)
+    }
+
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.texts.iter().map(|(key, text)| (*key, text.as_str()))
+    }
+
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
+        self.secrets.iter().map(|(key, secret)| (*key, secret))
+    }
+
+    /// Returns whether there is an answer that is not empty.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        !self.text(key).is_empty() || self.secrets.contains_key(key)
+    }
+
+    /// Returns the answer that an empty line stands for: the one before, or else the default.
+    pub(super) fn suggestion(&self, key: &str) -> String {
+        let before = self.texts.get(key).cloned();
+        let default = || match key {
+            "misp.zeromq.endpoints" => self.publisher(),
+            key => self.defaults.get(key).cloned(),
+        };
+        before.or_else(default).unwrap_or_default()
+    }
+
+    /// Returns the usual publisher on MISP's host.
+    fn publisher(&self) -> Option<String> {
+        let url = Url::parse(self.text("misp.url")).ok()?;
+        Some(format!("tcp://{}:50000", url.host_str()?))
+    }
+
+    /// Answers as an empty line would.
+    pub(super) fn take_suggestion(&mut self, key: &'static str) {
+        self.set(key, self.suggestion(key));
+    }
+
+    /// Sets an answer. An empty one is none.
+    pub(super) fn set(&mut self, key: &'static str, text: String) {
+        if text.is_empty() {
+            self.texts.remove(key);
+        } else {
+            self.texts.insert(key, text);
+        }
+    }
+
+    pub(super) fn set_secret(&mut self, key: &'static str, secret: Secret) {
+        self.secrets.insert(key, secret);
+    }
+
+    pub(super) fn forget_secret(&mut self, key: &'static str) {
+        self.secrets.remove(key);
+    }
+
+    /// Returns whether the host of MISP's address has no dot: browsers probably do not reach it.
+    pub(super) fn has_bare_host(&self) -> bool {
+        let url = Url::parse(self.text("misp.url")).ok();
+        url.is_some_and(|url| url.host_str().is_some_and(|host| !host.contains('.')))
+    }
+
+    /// Returns whether an application signs in, and not the machine or a person.
+    pub(super) fn is_application(&self) -> bool {
+        let kinds = ["client-secret", "certificate", "federated-managed-identity"];
+        kinds.contains(&self.text("target.credential"))
+    }
+}
+
+fn defaults(file: &Path) -> BTreeMap<&'static str, String> {
+    let beside = |name: &str| file.with_file_name(name).display().to_string();
+    // The relay's own folder is for the one that a service runs, with the file where it looks by itself.
+    let is_usual = file == Path::new(crate::config::DEFAULT_FILE);
+    let data_dir =
+        if is_usual { "/var/lib/misp-sentinel-relay".to_owned() } else { beside("ledger") };
+    BTreeMap::from([
+        ("target.credential", "client-secret".to_owned()),
+        ("target.mode", "live".to_owned()),
+        ("ledger.data_dir", data_dir),
+    ])
+}
+
+/// The keys that options give. The relay may start in another folder, so paths become absolute.
+fn of_options(options: &InitOptions) -> anyhow::Result<[(&'static str, Option<String>); 15]> {
+    let file = |path: &Option<std::path::PathBuf>| {
+        let path = path.as_deref().map(absolute).transpose();
+        path.map(|path| path.map(|path| path.display().to_string()))
+    };
+    let text = Option::<String>::clone;
+    Ok([
+        ("misp.url", text(&options.misp_url)),
+        ("misp.public_url", text(&options.public_url)),
+        ("misp.key_file", file(&options.misp_key_file)?),
+        ("misp.ca_file", file(&options.misp_ca_file)?),
+        ("misp.zeromq.endpoints", text(&options.zeromq)),
+        ("misp.zeromq.username", text(&options.zeromq_username)),
+        ("misp.zeromq.password_file", file(&options.zeromq_password_file)?),
+        ("target.workspace_id", text(&options.workspace_id)),
+        ("target.credential", text(&options.credential)),
+        ("target.tenant_id", text(&options.tenant_id)),
+        ("target.client_id", text(&options.client_id)),
+        ("target.client_secret_file", file(&options.client_secret_file)?),
+        ("target.certificate_file", file(&options.certificate_file)?),
+        ("target.mode", text(&options.mode)),
+        ("ledger.data_dir", file(&options.data_dir)?),
+    ])
+}
