@@ -145,8 +145,8 @@ async fn feed(
     Ok(())
 }
 
-/// Judges the whole ledger anew if the policy changed, so that nothing leaves that it forbids now. Then runs
-/// all senders until `stop`.
+/// Runs all senders until `stop`. If the policy changed, the whole ledger is judged anew meanwhile. Nothing leaves but
+/// withdrawals that is not judged yet.
 async fn deliver_all(
     ledger: Ledger,
     views: Arc<Views>,
@@ -156,10 +156,16 @@ async fn deliver_all(
     let progress = |done| {
         tracing::info!(objects = done, "judging the ledger anew: policy or rendering changed")
     };
-    ledger.reevaluate(&views, Ledger::now(), progress).await.context("judge the ledger anew")?;
+    ledger.begin_judging(&views).await.context("judge the ledger anew")?;
     let mut running = JoinSet::new();
     for sender in senders {
         running.spawn(sender.run(stop.clone()));
+    }
+    tokio::select! {
+        judged = ledger.reevaluate(&views, Ledger::now(), progress) => {
+            judged.context("judge the ledger anew")?;
+        }
+        () = stop.cancelled() => {}
     }
     while let Some(ended) = running.join_next().await {
         ended.context("a sender failed")?;

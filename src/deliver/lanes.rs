@@ -101,6 +101,10 @@ impl Lanes {
         Self { target, view, lanes: Default::default(), last: [0; 3] }
     }
 
+    pub(super) fn view(&self) -> &str {
+        &self.view
+    }
+
     /// Reads the changes that were opened since, as far as memory has room for them.
     pub(super) async fn refill(&mut self, ledger: &Ledger) -> SqlResult<()> {
         let lanes = Lane::ALL.into_iter().zip(self.lanes.iter_mut().zip(self.last.iter_mut()));

@@ -126,7 +126,7 @@ impl Sender {
         loop {
             self.close_finished().await?;
             let now = Instant::now();
-            self.targets.iter_mut().for_each(|target| target.wake(now));
+            self.targets.iter_mut().for_each(|target| target.wake(&self.ledger, now));
             if let Err(wait) = self.may_send(now) {
                 return Ok(wait);
             }

@@ -32,8 +32,13 @@ pub(super) struct TargetDelivery {
     /// Whether an object may be due to be sent once more.
     pub check_due: bool,
     pub clock: TargetClock,
+    /// When this looked last at what is being judged anew, while anything is.
+    looked_for_judged: Option<Instant>,
     health: Health,
 }
+
+/// How often a sender looks again at what is being judged anew.
+const JUDGED_LOOK: Duration = Duration::from_millis(500);
 
 /// A batch that can be sent.
 #[derive(Debug, Default)]
@@ -80,6 +85,7 @@ impl TargetDelivery {
             probes: 0,
             check_due: true,
             clock: TargetClock::default(),
+            looked_for_judged: None,
             health,
         }
     }
@@ -164,7 +170,8 @@ impl TargetDelivery {
         if std::mem::take(&mut self.check_due) {
             let limit = i64::try_from(objects).unwrap_or(i64::MAX);
             let due = ledger.due_again(&self.name, Ledger::now(), limit).await?;
-            let due: Vec<Pending> = due.into_iter().filter(|one| !self.holds(one)).collect();
+            let due: Vec<Pending> =
+                due.into_iter().filter(|one| !self.holds(ledger, one)).collect();
             if !due.is_empty() {
                 return Ok(PickedBatch::of_no_change(due));
             }
@@ -172,27 +179,42 @@ impl TargetDelivery {
         if self.state.refusals.is_probing() {
             let attempt = self.probes;
             self.probes = self.probes.wrapping_add(1);
-            let probe = self.lanes.probe(ledger, attempt, now, |one| self.holds(one));
+            let probe = self.lanes.probe(ledger, attempt, now, |one| self.holds(ledger, one));
             if let Some(probe) = probe.await? {
                 return Ok(PickedBatch { picked: vec![probe], ..PickedBatch::default() });
             }
         }
         let lowest = self.lowest_lane();
         let (picked, progress) =
-            self.lanes.pick(ledger, space, lowest, |one| self.holds(one)).await?;
+            self.lanes.pick(ledger, space, lowest, |one| self.holds(ledger, one)).await?;
         let has_room = picked.len() < objects;
         Ok(PickedBatch { picked, progress, has_room, is_part: false })
     }
 
-    fn holds(&self, pending: &Pending) -> bool {
+    /// Whether an object must wait: a request holds it, it rests, or the policy in force has not judged it.
+    fn holds(&self, ledger: &Ledger, pending: &Pending) -> bool {
         self.state.holds(pending.object, pending.stix_id)
+            || ledger.is_unjudged(self.lanes.view(), pending)
     }
 
-    /// Lets objects that have rested long enough be picked again.
-    pub(super) fn wake(&mut self, now: Instant) {
-        if self.state.wake(now) {
+    /// Lets objects that have rested long enough, or that may have been judged meanwhile, be picked again.
+    pub(super) fn wake(&mut self, ledger: &Ledger, now: Instant) {
+        if self.state.wake(now) | self.judged(ledger, now) {
             self.lanes.unblock();
         }
+    }
+
+    /// Whether it is time to look again at what was not judged.
+    fn judged(&mut self, ledger: &Ledger, now: Instant) -> bool {
+        let is_judging = ledger.is_judging();
+        let looks = match self.looked_for_judged {
+            Some(last) => !is_judging || now - last >= JUDGED_LOOK,
+            None => is_judging,
+        };
+        if looks {
+            self.looked_for_judged = is_judging.then_some(now);
+        }
+        looks
     }
 
     /// Notes that of a batch these objects were sent, and returns the batch.

@@ -10,7 +10,7 @@ use super::finding::{EXAMPLES, Finding};
 use super::judged::Judging;
 use super::refresh::refresh;
 use super::sql::{Result, Transaction};
-use super::tables::claims::STEP_ROWS;
+use super::tables::claims::{self, STEP_ROWS};
 use super::tables::invariants::{self, REPAIR, RULES, Rule, RuleBreach};
 use super::tables::targets::{self, RegisteredTarget, TargetView};
 use super::tables::{counters, events, queue, settings, wanted};
@@ -51,6 +51,7 @@ impl Ledger {
     pub async fn judge_anew(&self, views: &Views, now: i64) -> Result<()> {
         self.write(move |unit| {
             settings::forget_all_judged(unit)?;
+            claims::delete_orphans(unit)?;
             // A number that is in use must not be given once more.
             counters::raise(unit)?;
             for known in targets::present(unit)? {

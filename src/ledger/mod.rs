@@ -28,6 +28,7 @@ mod guard;
 mod guessed;
 mod judged;
 mod judgement;
+mod judging;
 mod lane;
 mod last_run;
 mod lookup;
@@ -153,6 +154,8 @@ struct Shared {
     failed: Mutex<Option<Instant>>,
     /// What MISP said of its warninglists.
     told: warninglists::Told,
+    /// What is being judged anew.
+    judging: judging::BeingJudged,
     /// Where the file is.
     folder: PathBuf,
     /// Only one process at a time opens the ledger.
@@ -168,6 +171,7 @@ impl Shared {
             arriving: AtomicUsize::new(0),
             failed: Mutex::new(None),
             told: warninglists::Told::default(),
+            judging: judging::BeingJudged::default(),
             folder,
             lock,
         }

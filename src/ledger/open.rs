@@ -119,7 +119,10 @@ fn bring_schema(writer: &mut Connection, path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::Newer { path: path.to_path_buf(), found, known: VERSION });
     }
     if found == VERSION {
-        return Ok(());
+        // Builds from before the first release kept other columns under this version.
+        let is_ours = writer.run("SELECT event_number FROM claims LIMIT 0").is_ok();
+        let older = || OpenError::Older { path: path.to_path_buf() };
+        return is_ours.then_some(()).ok_or_else(older);
     }
     if !writer.is_empty().map_err(describe)? {
         return Err(OpenError::Older { path: path.to_path_buf() });
@@ -132,7 +135,7 @@ fn bring_schema(writer: &mut Connection, path: &Path) -> Result<(), OpenError> {
 /// Proves that the file can be read and written.
 fn check(writer: &mut Connection) -> Result<()> {
     let transaction: Transaction<'_> = writer.begin()?;
-    counters::touch(&transaction)?;
+    counters::count_opening(&transaction)?;
     queue::count(&transaction)?;
     transaction.commit()
 }

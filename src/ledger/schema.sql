@@ -7,8 +7,8 @@ CREATE TABLE settings (
     value TEXT NOT NULL
 );
 
--- The numbers of the last change and of the last event, and the times that the ledger notes of the clock. One
--- change is what one notice altered in one view and lane.
+-- The numbers of the last change and of the last event, how often the ledger was opened, and the times that it notes of
+-- the clock. One change is what one notice altered in one view and lane.
 CREATE TABLE counters (
     name  TEXT NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL
@@ -358,4 +358,4 @@ CREATE TABLE event_tags (
 );
 CREATE INDEX event_tags_by_tag ON event_tags (source, tag);
 
-INSERT INTO counters (name, value) VALUES ('change', 0), ('event', 0), ('clock', 0), ('clock jumped', 0);
+INSERT INTO counters (name, value) VALUES ('change', 0), ('event', 0), ('opened', 0), ('clock', 0), ('clock jumped', 0);

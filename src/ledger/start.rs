@@ -1,9 +1,10 @@
 //! Compares a start with the last run: the namespace, the targets, the policy, the rendering and the mapping. If one of
-//! the last three changed, the whole ledger is judged anew before anything is sent.
+//! the last three changed, the whole ledger is judged anew, and nothing but withdrawals is sent that was not.
 
 use uuid::Uuid;
 
 use super::change::Change;
+use super::owner::Unit;
 use super::refresh::refresh;
 use super::sql::{Result, Transaction};
 use super::start_error::StartError;
@@ -81,6 +82,20 @@ impl Ledger {
         if views.is_empty() {
             return Ok(false);
         }
+        let step = async |objects: Vec<Uuid>, last| {
+            let views = views.clone();
+            let judge = move |unit: &Unit<'_>| {
+                let mut change = Change::new(&views, None, now).in_lane(Lane::Backlog);
+                refresh(unit, &objects, &mut change)?;
+                let views = views.clone();
+                unit.then(move |shared| {
+                    shared.judging.advance(&views, last);
+                    shared.changed.notify_waiters();
+                });
+                Ok(())
+            };
+            self.write_step(judge).await
+        };
         let judged: Vec<String> = views.iter().map(|view| views.judged_as(view)).collect();
         let (mut after, mut done) = (Uuid::nil(), 0);
         loop {
@@ -88,14 +103,7 @@ impl Ledger {
             let Some(last) = objects.last() else { break };
             after = *last;
             done += objects.len();
-            let views = views.clone();
-            self.write_step(move |unit| {
-                let mut change = Change::new(&views, None, now).in_lane(Lane::Backlog);
-                refresh(unit, &objects, &mut change)?;
-                unit.wake(&change);
-                Ok(())
-            })
-            .await?;
+            step(objects, after).await?;
             progress(done);
         }
         self.write(move |unit| {
@@ -105,6 +113,11 @@ impl Ledger {
                     settings::store_judged(unit, &view.name, judged)?;
                 }
             }
+            let views = views.clone();
+            unit.then(move |shared| {
+                shared.judging.end(&views);
+                shared.changed.notify_waiters();
+            });
             Ok(())
         })
         .await?;

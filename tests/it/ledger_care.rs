@@ -95,10 +95,10 @@ fn broken(findings: &[Finding]) -> Vec<&str> {
 
 /// Each breaks what its name says, and perhaps something else.
 const DAMAGES: [(&str, &str); 21] = [
-    ("claims-have-events", "DELETE FROM events WHERE event IN (SELECT event FROM events WHERE number IN (SELECT event_number FROM claims LIMIT 1))"),
+    ("claims-have-events", "DELETE FROM events WHERE event IN (SELECT event FROM events JOIN claims ON number = event_number LIMIT 1)"),
     (
         "deleted-events-claim-nothing",
-        "UPDATE events SET deleted_at = 1 WHERE event IN (SELECT event FROM events WHERE number IN (SELECT event_number FROM claims LIMIT 1))",
+        "UPDATE events SET deleted_at = 1 WHERE event IN (SELECT event FROM events JOIN claims ON number = event_number LIMIT 1)",
     ),
     (
         "claims-have-their-keys",
@@ -192,7 +192,7 @@ const BUSY: [(&str, &str); 6] = [
     ),
     (
         "an event is to be gone through",
-        "UPDATE events SET unfinished = 1, content = NULL WHERE event IN (SELECT event FROM events WHERE number IN (SELECT event_number FROM claims LIMIT 1))",
+        "UPDATE events SET unfinished = 1, content = NULL WHERE event IN (SELECT event FROM events JOIN claims ON number = event_number LIMIT 1)",
     ),
     (
         "tags were heard of that belong to no known event",
@@ -298,6 +298,17 @@ async fn what_is_broken_is_repaired_by_judging_anew() {
         findings.into_iter().find(|one| one.invariant == "wanted-is-what-claims-give").unwrap()
     };
     assert!(wanted(check(&relay).await).left_out.is_some(), "it waits for the next start");
+    relay.ledger.reevaluate(&relay.views, Ledger::now(), |_| {}).await.unwrap();
+    assert_eq!(broken(&check(&relay).await), Vec::<&str>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_whose_event_is_lost_are_repaired_away() {
+    let relay = filled().await;
+    let lost = "DELETE FROM events WHERE number IN (SELECT MIN(event_number) FROM claims)";
+    assert_eq!(database::execute(&connect(&relay), lost), 1);
+    assert!(broken(&check(&relay).await).contains(&"claims-have-events"));
+    relay.ledger.judge_anew(&relay.views, Ledger::now()).await.unwrap();
     relay.ledger.reevaluate(&relay.views, Ledger::now(), |_| {}).await.unwrap();
     assert_eq!(broken(&check(&relay).await), Vec::<&str>::new());
 }

@@ -23,6 +23,9 @@ const BUSY: Duration = Duration::from_secs(10);
 /// CPU time, with 64 MiB 14 %.
 const WAL_BYTES: i64 = 64 << 20;
 
+/// SQLite's number for giving free pages back step by step.
+const INCREMENTAL: i64 = 2;
+
 /// SQLite's own size of a page.
 const PAGE_BYTES: i64 = 4_096;
 
@@ -61,8 +64,11 @@ impl Connection {
         let connection = rusqlite::Connection::open(path)?;
         connection.set_prepared_statement_cache_capacity(PREPARED);
         connection.busy_timeout(BUSY)?;
-        // It counts for a new file only.
-        connection.pragma_update(None, "auto_vacuum", "incremental")?;
+        let mode: i64 = connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?;
+        // It counts for a new file only, and to say it again writes a page.
+        if mode != INCREMENTAL {
+            connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
+        }
         connection.pragma_update(None, "journal_mode", "wal")?;
         let synchronous = if options.fsync { "full" } else { "normal" };
         connection.pragma_update(None, "synchronous", synchronous)?;

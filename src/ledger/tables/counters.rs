@@ -1,4 +1,5 @@
-//! The table `counters`: the numbers of the last change and of the last event, and what the ledger notes of the clock.
+//! The table `counters`: the numbers of the last change and of the last event, how often the ledger was opened, and
+//! what the ledger notes of the clock.
 
 use crate::ledger::sql::{Result, SqlError, Transaction, statements, values};
 
@@ -13,7 +14,7 @@ statements! {
         WHERE name = 'change' AND value < (SELECT MAX(change) FROM wanted)";
     RAISE_EVENT() = "UPDATE counters SET value = (SELECT COALESCE(MAX(number), 0) FROM events)
         WHERE name = 'event' AND value < (SELECT MAX(number) FROM events)";
-    TOUCH() = "UPDATE counters SET value = value WHERE name = 'change'";
+    COUNT_OPENING() = "UPDATE counters SET value = value + 1 WHERE name = 'opened'";
     TIME(Text) = "SELECT value FROM counters WHERE name = $1";
     STORE_TIME(Text, Integer) = "INSERT INTO counters (name, value) VALUES ($1, $2)
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -54,9 +55,10 @@ pub(in crate::ledger) fn raise(tx: &Transaction<'_>) -> Result<()> {
     tx.execute(&RAISE_EVENT, &values![]).map(drop)
 }
 
-/// Writes what is there already, which fails where nothing can be written.
-pub(in crate::ledger) fn touch(tx: &Transaction<'_>) -> Result<()> {
-    tx.execute(&TOUCH, &values![]).map(drop)
+/// Counts how often the ledger was opened, which fails where nothing can be written. To write what is there already
+/// would prove nothing: SQLite leaves such a page alone.
+pub(in crate::ledger) fn count_opening(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute(&COUNT_OPENING, &values![]).map(drop)
 }
 
 /// 0: the ledger has not noted it yet.

@@ -23,8 +23,8 @@ statements! {
         "DELETE FROM held WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
     FORGET_GONE(Text, Bytes) =
         "DELETE FROM held WHERE source = $1 AND event = $2 AND NOT EXISTS (
-             SELECT 1 FROM claims c JOIN events e ON e.number = c.event_number
-             WHERE e.source = held.source AND e.event = held.event AND c.attribute = held.attribute AND c.part = held.part)";
+             SELECT 1 FROM claims c WHERE c.attribute = held.attribute AND c.part = held.part
+             AND c.event_number = (SELECT number FROM events WHERE source = $1 AND event = $2))";
     // The joins are outer ones, so that a held claim is told although its claim or event is gone.
     BY_EVENT() =
         "SELECT h.event, count(*), MIN(h.since) AS since, MIN(c.value), MIN(e.facts)

@@ -130,7 +130,7 @@ rules! {
         columns: "c.event_number, c.attribute, c.part",
         rows: "FROM claims c LEFT JOIN events e ON e.number = c.event_number
                WHERE e.number IS NULL",
-        remedy: REREAD,
+        remedy: REPAIR,
     }
     // While the work is unfinished, the claims are still being ended step by step.
     DELETED_EVENTS_CLAIM_NOTHING = {

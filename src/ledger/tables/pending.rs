@@ -25,7 +25,7 @@ pub(super) use unsettled;
 /// The columns of a [`Pending`], without a parameter. `w` and `d` as above.
 macro_rules! pending {
     () => {
-        "w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke,
+        "w.object, w.observable, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.change, w.revoke,
          w.kind <> 'indicator' AS context,
          COALESCE(d.rejected = w.version AND d.rejected_in = -1, FALSE) AS retried"
     };
@@ -88,12 +88,16 @@ row! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Pending {
         pub object: Uuid,
+        /// The key of the claims that count for it.
+        pub observable: Uuid,
         pub stix_id: Uuid,
         pub body: String as UnpackedBody,
         pub valid_from: i64,
         pub valid_until: i64,
         /// 0: a withdrawal.
         pub version: i64,
+        /// The last change that altered it.
+        pub change: i64,
         /// Withdrawn by `revoked`.
         pub revoke: bool,
         /// No indicator: it has no validity.

@@ -92,8 +92,8 @@ fn every_module_is_listed() {
     assert_eq!(found, listed);
 }
 
-/// The tables that grow with MISP.
-const LARGE: [&str; 3] = ["claims", "delivered", "wanted"];
+/// The tables that grow with MISP, by all names that statements give them.
+const LARGE: [&str; 8] = ["claims", "c", "named", "form", "delivered", "d", "wanted", "w"];
 
 /// The statements that go through a whole table or index of these: counts, the export, and what a wrong clock
 /// left behind.
@@ -119,10 +119,13 @@ fn sqlite_prepares_every_statement_and_finds_its_rows_by_an_index() {
     let mut connection = Connection::open(&folder.path().join("ledger.db"), options).unwrap();
     connection.run(SCHEMA).unwrap();
     let transaction = connection.snapshot().unwrap();
-    let is_scan =
-        |step: &String| LARGE.iter().any(|table| step.starts_with(&format!("SCAN {table}")));
+    let is_scan = |step: &String| {
+        let mut words = step.split(' ');
+        words.next() == Some("SCAN") && words.next().is_some_and(|name| LARGE.contains(&name))
+    };
     let mut scans = Vec::new();
-    for (file, statements) in FILES {
+    // The rules of `ledger check` go through whole tables by their nature.
+    for (file, statements) in FILES.iter().filter(|(file, _)| *file != "invariants") {
         for statement in *statements {
             let plan = transaction.plan(statement);
             let plan = plan.unwrap_or_else(|error| panic!("{statement:?}: {error}"));

@@ -52,7 +52,7 @@ fn push_literal(short: &mut Vec<u8>, mut text: &[u8]) {
     short.extend_from_slice(text);
 }
 
-/// The text that was shortened. `None`: nothing that [`shorten`] makes.
+/// The text that was shortened. `None`: it was not made by [`shorten`], as far as that shows.
 pub(super) fn lengthen(mut short: &[u8]) -> Option<String> {
     let mut text = Vec::with_capacity(short.len() * 2);
     while let Some(at) = memchr2(UUID, LITERAL, short) {

@@ -144,13 +144,19 @@ impl Relay {
 
     /// Ends, and starts again with other settings: all claims are judged anew.
     pub(crate) async fn reconfigure(&mut self, settings: &[(&str, &str)]) {
+        self.reconfigure_unjudged(settings).await;
+        self.ledger.reevaluate(&self.views, Ledger::now(), |_| {}).await.unwrap();
+    }
+
+    /// The same, before any claim is judged anew.
+    pub(crate) async fn reconfigure_unjudged(&mut self, settings: &[(&str, &str)]) {
         self.writer.abort();
         (&mut self.writer).await.ok();
         self.config = config_with(&self.folder, settings);
         let targets = self.views.iter().next().unwrap().targets.clone();
         let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
         self.views = one_view(&targets, &self.config);
-        self.ledger.reevaluate(&self.views, Ledger::now(), |_| {}).await.unwrap();
+        self.ledger.begin_judging(&self.views).await.unwrap();
         (self.inbox, self.writer) = write(&self.ledger, &self.views, &self.config);
     }
 

@@ -1,5 +1,6 @@
-/* Kills the process with signal 9 right after its CRASH_AT_SYNC-th fsync or fdatasync: each commit of the ledger is
- * one, so that a test can name every state in which a crash may leave the file. */
+/* Kills the process with signal 9 right after its CRASH_AT_SYNC-th fsync or fdatasync, counted from when the file
+ * CRASH_WHEN is there. Each commit of the ledger ends with one, so that a test can go through all states in which a
+ * crash may leave the file. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
@@ -7,16 +8,19 @@
 #include <unistd.h>
 
 static int left;
+static const char *when;
 
 __attribute__((constructor)) static void begin(void) {
     const char *crash = getenv("CRASH_AT_SYNC");
     left = crash ? atoi(crash) : 0;
+    when = getenv("CRASH_WHEN");
 }
 
 static int counted(const char *name, int file) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
     int result = real(file);
-    if (__atomic_sub_fetch(&left, 1, __ATOMIC_SEQ_CST) == 0)
+    int counts = when && access(when, F_OK) == 0;
+    if (counts && __atomic_sub_fetch(&left, 1, __ATOMIC_SEQ_CST) == 0)
         kill(getpid(), SIGKILL);
     return result;
 }

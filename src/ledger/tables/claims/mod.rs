@@ -74,6 +74,7 @@ statements! {
         "UPDATE claims SET claimed_at = $5", by_key!(), " AND object = $6 AND claimed_at = $7"
     );
     DELETE(Text, Bytes, Bytes, Integer) = concat!("DELETE FROM claims", by_key!());
+    DELETE_ORPHANS() = "DELETE FROM claims WHERE event_number NOT IN (SELECT number FROM events)";
 }
 
 /// Claims written, ended or merged anew in one transaction.
@@ -248,4 +249,9 @@ pub(in crate::ledger) fn delete(
 ) -> Result<()> {
     tx.execute_each(&DELETE, places.iter().map(|place| by_key(event.claim(*place))))?;
     decay::delete_unclaimed(tx, event.source, places.iter().map(|place| place.attribute))
+}
+
+/// Deletes claims whose event is not there. They are in a damaged ledger only, and nothing else would find them.
+pub(in crate::ledger) fn delete_orphans(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute(&DELETE_ORPHANS, &values![]).map(drop)
 }

@@ -9,17 +9,17 @@ use crate::pure::stix::Observable;
 statements! {
     // The index is by the value in lower case; the second condition tells `A` from `a`.
     NAMED_BY_VALUE(Text, Text) =
-        "SELECT e.source, e.event, c.attribute
-         FROM claims c JOIN events e ON e.number = c.event_number
-         WHERE lower(c.value) = lower($1) AND c.value = $1 AND c.path = $2
-         ORDER BY c.timestamp DESC, c.attribute";
+        "SELECT e.source, e.event, attribute
+         FROM claims JOIN events e ON e.number = event_number
+         WHERE lower(value) = lower($1) AND value = $1 AND path = $2
+         ORDER BY claims.timestamp DESC, attribute";
     NAMED_BY_EVENT(Bytes) =
-        "SELECT e.source, e.event, c.attribute
-         FROM claims c JOIN events e ON e.number = c.event_number WHERE e.event = $1
-         ORDER BY c.attribute_id, c.attribute";
+        "SELECT e.source, e.event, attribute
+         FROM claims JOIN events e ON e.number = event_number WHERE e.event = $1
+         ORDER BY attribute_id, attribute";
     NAMED_BY_ATTRIBUTE(Bytes) =
-        "SELECT e.source, e.event, c.attribute
-         FROM claims c JOIN events e ON e.number = c.event_number WHERE c.attribute = $1";
+        "SELECT e.source, e.event, attribute
+         FROM claims JOIN events e ON e.number = event_number WHERE attribute = $1";
     /// Of a URL also those of its other form, which a suppression withholds as well.
     SPELLED(Text) =
         "SELECT DISTINCT c.object, e.source, e.event, c.attribute, c.part

@@ -15,8 +15,7 @@ statements! {
     COUNT_LIVE_OF_OBSERVABLE(Text, Bytes) =
         "SELECT count(*) FROM wanted
          WHERE view = $1 AND observable = $2 AND observable <> key AND version <> 0";
-    /// The indicators without the withdrawn ones: each sum is that of an index, which is a few bytes a row, and rows
-    /// are read of context objects alone.
+    /// Three counts, each of an index. Rows are read of context objects only.
     COUNT_LIVE_INDICATORS_OF(Text) =
         "SELECT (SELECT count(*) FROM wanted WHERE view = $1 AND kind = 'indicator')
              - (SELECT count(*) FROM wanted WHERE view = $1 AND version = 0)

@@ -1,0 +1,89 @@
+//! What has been judged since the start. After a change of policy or rendering every claim is judged anew, which takes
+//! a while for a large ledger. Meanwhile a target gets what has been judged already, and new withdrawals.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use super::sql::Result;
+use super::start::unjudged;
+use super::tables::counters;
+use super::tables::pending::Pending;
+use super::{Ledger, Views, WITHDRAWN};
+
+/// How far a view has come. Observables are judged in the order of their keys.
+#[derive(Debug, Clone, Copy)]
+struct JudgedUpTo {
+    /// The last change before the start. What was withdrawn up to it may be wanted again: a target that sees another
+    /// view brings along all that it was sent as withdrawn.
+    before: i64,
+    /// All observables up to this one are judged.
+    judged: Uuid,
+}
+
+/// The views that are being judged anew.
+#[derive(Debug, Default)]
+pub(super) struct BeingJudged(Mutex<HashMap<String, JudgedUpTo>>);
+
+impl BeingJudged {
+    fn views(&self) -> MutexGuard<'_, HashMap<String, JudgedUpTo>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing of these views is judged yet.
+    fn begin(&self, views: &Views, before: i64) {
+        let progress = JudgedUpTo { before, judged: Uuid::nil() };
+        self.views().extend(views.iter().map(|view| (view.name.clone(), progress)));
+    }
+
+    /// All observables up to this one are judged in these views.
+    pub(super) fn advance(&self, views: &Views, last: Uuid) {
+        let mut judging = self.views();
+        for view in views.iter() {
+            if let Some(progress) = judging.get_mut(&view.name) {
+                progress.judged = last.max(progress.judged);
+            }
+        }
+    }
+
+    /// All of these views is judged.
+    pub(super) fn end(&self, views: &Views) {
+        let mut judging = self.views();
+        for view in views.iter() {
+            judging.remove(&view.name);
+        }
+    }
+
+    fn holds(&self, view: &str, pending: &Pending) -> bool {
+        let judging = self.views();
+        let Some(JudgedUpTo { before, judged }) = judging.get(view) else { return false };
+        let is_new_withdrawal = pending.version == WITHDRAWN && pending.change > *before;
+        let is_judged = !pending.context && pending.observable <= *judged;
+        !(is_new_withdrawal || is_judged)
+    }
+}
+
+impl Ledger {
+    /// Holds back what the views want until [`Ledger::reevaluate`] has judged it, as far as it has to be judged anew.
+    pub async fn begin_judging(&self, views: &Views) -> Result<()> {
+        let all = views.clone();
+        let read = self.read(move |tx| Ok((unjudged(tx, &all)?, counters::last_change(tx)?)));
+        let (unjudged, before) = read.await?;
+        self.shared.judging.begin(&unjudged, before);
+        Ok(())
+    }
+
+    /// Whether an object may not be sent yet, because the policy that is in force has not judged it. Objects beside
+    /// indicators wait for the end.
+    #[must_use]
+    pub fn is_unjudged(&self, view: &str, pending: &Pending) -> bool {
+        self.shared.judging.holds(view, pending)
+    }
+
+    /// Whether views are being judged anew.
+    #[must_use]
+    pub fn is_judging(&self) -> bool {
+        !self.shared.judging.views().is_empty()
+    }
+}
