@@ -59,6 +59,7 @@ mod independent;
 mod init;
 #[cfg(test)]
 mod isolation;
+#[cfg(test)]
 mod judging;
 #[cfg(test)]
 mod kitchen_sink;
