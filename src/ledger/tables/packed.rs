@@ -91,7 +91,7 @@ mod tests {
         let named = |dictionary| blake3::hash(dictionary).to_string();
         assert_eq!(
             named(BODIES),
-            "0c7469c5da5fa40d3b3e814bc457723afc7449c6c84c3ed08d13c6c97774525e"
+            "1f6af9bf85d209d2673660ed992dcef20ca35425db90629641b0d909d276a002"
         );
         assert_eq!(
             named(FACTS),
