@@ -23,6 +23,11 @@ pub fn stop_asked() -> anyhow::Result<impl Future<Output = ()> + Send> {
     })
 }
 
+/// SIGHUP does not end the process from now on, also before anything is there for it to act on.
+pub fn survive_hangup() -> anyhow::Result<()> {
+    signal(SignalKind::hangup()).context("listen for SIGHUP").map(drop)
+}
+
 /// Calls `act` at each SIGHUP from now on, which does not end the process then.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //! committed and everything sent is settled.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
@@ -25,6 +25,9 @@ use crate::metrics::{self, Part};
 
 /// How often gauges are refreshed and histograms drained.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long nothing is judged anew after the ledger could not be read or written.
+const JUDGE_AGAIN: Duration = Duration::from_secs(5);
 
 /// A group of running parts. Each returns its name when it ends.
 type Parts = JoinSet<anyhow::Result<&'static str>>;
@@ -146,33 +149,56 @@ async fn feed(
 }
 
 /// Runs all senders until `stop`. If the policy changed, the whole ledger is judged anew meanwhile. Nothing leaves but
-/// withdrawals that is not judged yet.
+/// new withdrawals that is not judged yet.
 async fn deliver_all(
     ledger: Ledger,
     views: Arc<Views>,
     senders: Vec<Sender>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let progress = |done| {
-        tracing::info!(objects = done, "judging the ledger anew: policy or rendering changed")
-    };
     ledger.begin_judging(&views).await.context("judge the ledger anew")?;
     let mut running = JoinSet::new();
     for sender in senders {
         running.spawn(sender.run(stop.clone()));
     }
-    tokio::select! {
-        judged = ledger.reevaluate(&views, Ledger::now(), progress) => {
-            judged.context("judge the ledger anew")?;
+    let sent = async {
+        while let Some(ended) = running.join_next().await {
+            ended.context("a sender failed")?;
         }
-        () = stop.cancelled() => {}
-    }
-    while let Some(ended) = running.join_next().await {
-        ended.context("a sender failed")?;
-    }
+        anyhow::Ok(())
+    };
+    let judged = async {
+        judge_anew(&ledger, &views, &stop).await;
+        anyhow::Ok(())
+    };
+    tokio::try_join!(sent, judged)?;
     // Without an enabled target there is no sender. To return before the stop would count as a fault.
     stop.cancelled().await;
     Ok(())
+}
+
+/// Judges what has to be judged anew, as often as it takes: what is not judged stays where it is.
+async fn judge_anew(ledger: &Ledger, views: &Views, stop: &CancellationToken) {
+    let began = Instant::now();
+    let progress = |objects| {
+        tracing::info!(objects, "judging the ledger anew: policy or rendering changed");
+    };
+    while !stop.is_cancelled() {
+        let judged = tokio::select! {
+            judged = ledger.reevaluate(views, Ledger::now(), progress) => judged,
+            () = stop.cancelled() => return,
+        };
+        if matches!(judged, Ok(true)) {
+            tracing::info!(took_s = began.elapsed().as_secs(), "the ledger is judged anew");
+        }
+        if ledger.judge(judged.map(drop), "judge anew") {
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(JUDGE_AGAIN) => {}
+        }
+    }
 }
 
 /// Refreshes the gauges and drains the histograms every [`UPKEEP`], until `stop`.

@@ -39,6 +39,7 @@ use clap::{Parser, Subcommand};
 use crate::admin::Needs;
 use crate::admin::control::{Control, long_route, route};
 use crate::app::RunOptions;
+use crate::signals;
 
 pub use crate::config::ConfigSource;
 pub use output::is_closed_pipe;
@@ -272,6 +273,8 @@ pub async fn execute(
         Command::Status(options) => return status::status(&settings, options).await,
         Command::Init(options) => return Box::pin(init::init(&settings, &options)).await,
         Command::Run(options) => {
+            // To fetch secrets may take seconds, and a reload in them must not end the relay.
+            signals::survive_hangup()?;
             let config = settings.load(Needs::Secrets).await?;
             run::run(settings, config, options, routes()).await?;
         }

@@ -55,6 +55,10 @@ async fn compare(
 ) -> anyhow::Result<()> {
     let Verify { target, repair } = asked;
     if repair {
+        ensure!(
+            !services.ledger.is_judging(),
+            "the relay is judging its ledger anew after a change of policy, and only then knows what to repair: try again when its log says that the ledger is judged anew"
+        );
         tracing::info!(of = target, "Sentinel is compared and repaired, as an operator asked");
     }
     let Services { readback, ledger, .. } = services;

@@ -89,6 +89,9 @@ pub(super) struct Space {
 /// The objects of a change among which a probe is chosen.
 const PROBED: i64 = 100;
 
+/// So many pages in which nothing can be sent end a look.
+const BARREN_PAGES: usize = 16;
+
 /// The summary of a change that is not the last one of its event.
 pub(super) const NO_SUMMARY: &str = "{}";
 
@@ -169,6 +172,7 @@ impl Lanes {
         busy: impl Fn(&Pending) -> bool,
     ) -> SqlResult<(Vec<Picked>, Vec<ChangeStep>)> {
         let (mut picked, mut progress) = (Vec::new(), Vec::new());
+        let mut barren = 0;
         for turn in self.waiting().filter(|turn| turn.open.lane <= lowest) {
             if space.objects == 0 {
                 break;
@@ -178,11 +182,13 @@ impl Lanes {
             let page = ledger
                 .page(&self.view, &self.target, change, turn.pass.after, space.now, limit)
                 .await?;
-            // After one page without anything pending the look ends, so that no look takes long.
+            // After one page without anything pending the look ends, so that no look takes long, and after a few with
+            // nothing but what must wait.
             let is_barren = page.found.is_empty() && page.next.is_some() && picked.is_empty();
             let (step, is_full) = take(turn, page, &mut space, &mut picked, &busy);
             progress.push(step);
-            if is_full || is_barren {
+            barren += usize::from(picked.is_empty());
+            if is_full || is_barren || barren >= BARREN_PAGES {
                 break;
             }
         }

@@ -184,6 +184,9 @@ impl TargetDelivery {
                 return Ok(PickedBatch { picked: vec![probe], ..PickedBatch::default() });
             }
         }
+        // What a target is tried with is one object, wherever it comes from.
+        let objects = if self.state.refusals.is_probing() { 1 } else { objects };
+        let space = Space { objects, ..space };
         let lowest = self.lowest_lane();
         let (picked, progress) =
             self.lanes.pick(ledger, space, lowest, |one| self.holds(ledger, one)).await?;
@@ -199,13 +202,14 @@ impl TargetDelivery {
 
     /// Lets objects that have rested long enough, or that may have been judged meanwhile, be picked again.
     pub(super) fn wake(&mut self, ledger: &Ledger, now: Instant) {
-        if self.state.wake(now) | self.judged(ledger, now) {
+        let (has_rested, may_be_judged) = (self.state.wake(now), self.may_be_judged(ledger, now));
+        if has_rested || may_be_judged {
             self.lanes.unblock();
         }
     }
 
     /// Whether it is time to look again at what was not judged.
-    fn judged(&mut self, ledger: &Ledger, now: Instant) -> bool {
+    fn may_be_judged(&mut self, ledger: &Ledger, now: Instant) -> bool {
         let is_judging = ledger.is_judging();
         let looks = match self.looked_for_judged {
             Some(last) => !is_judging || now - last >= JUDGED_LOOK,

@@ -1,5 +1,6 @@
 //! Puts other warninglists into force. What they alter is judged anew, within the guard's measure.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::guard;
 use super::merge::merge;
 use super::refresh::refresh;
 use super::sql::{Result as SqlResult, SqlError, Transaction};
+use super::start::unjudged;
 use super::tables::claims::{self, STEP, STEP_ROWS, WalkedClaim};
 use super::tables::inferred::Going;
 use super::tables::keys::ClaimCursor;
@@ -110,16 +112,18 @@ impl Ledger {
         self.forget_waiting().await?;
         // Whoever judges claims does so in a unit of work of the one thread that writes: none that
         // began under the lists before ends after this.
-        let (in_force, now) = (views.warninglists().clone(), Arc::clone(&lists));
-        self.write(move |_| {
-            in_force.set(InForce::Lists(Arc::clone(&now)));
-            Ok(())
-        })
-        .await?;
+        let (all, now) = (views.clone(), Arc::clone(&lists));
+        let judged = self.write(move |unit| {
+            let unjudged: HashSet<String> =
+                unjudged(unit, &all)?.iter().map(|view| view.name.clone()).collect();
+            all.warninglists().set(InForce::Lists(Arc::clone(&now)));
+            Ok(all.only(|view| !unjudged.contains(&view.name)))
+        });
+        let judged = judged.await?;
         match before {
             Some(before) => {
                 let replacement = Replacement { before: &before, after: &lists };
-                Ok(self.judge_differing(views, replacement).await?)
+                Ok(self.judge_differing(views, &judged, replacement).await?)
             }
             None => {
                 self.reevaluate(views, Self::now(), |_| {}).await?;
@@ -195,10 +199,12 @@ impl Ledger {
         Ok(trial.going)
     }
 
-    /// Judges all claims anew on which the lists say something else than those before.
+    /// Judges all claims anew on which the lists say something else than those before. `judged`: the views of which all
+    /// claims had been judged until then. Of the others, whoever judges them anew sees to all claims.
     async fn judge_differing(
         &self,
         views: &Views,
+        judged: &Views,
         replacement: Replacement<'_>,
     ) -> SqlResult<Adopted> {
         let objects = self.differing(replacement).await?;
@@ -216,10 +222,10 @@ impl Ledger {
             withdrawn += done.1;
         }
         // Written last: a crash before this has the next start judge everything by the lists in force.
-        let views = views.clone();
+        let judged = judged.clone();
         self.write(move |unit| {
-            for view in views.iter() {
-                settings::store_judged(unit, &view.name, &views.judged_as(view))?;
+            for view in judged.iter() {
+                settings::store_judged(unit, &view.name, &judged.judged_as(view))?;
             }
             Ok(())
         })

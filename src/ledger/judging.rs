@@ -24,11 +24,15 @@ struct JudgedUpTo {
 
 /// The views that are being judged anew.
 #[derive(Debug, Default)]
-pub(super) struct BeingJudged(Mutex<HashMap<String, JudgedUpTo>>);
+pub(super) struct BeingJudged {
+    views: Mutex<HashMap<String, JudgedUpTo>>,
+    /// Held by whoever walks. A second one would judge the same again.
+    pub walk: tokio::sync::Mutex<()>,
+}
 
 impl BeingJudged {
     fn views(&self) -> MutexGuard<'_, HashMap<String, JudgedUpTo>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing of these views is judged yet.

@@ -77,6 +77,7 @@ impl Ledger {
         now: i64,
         mut progress: impl FnMut(usize),
     ) -> Result<bool> {
+        let _walk = self.shared.judging.walk.lock().await;
         let all = views.clone();
         let views = self.read(move |tx| unjudged(tx, &all)).await?;
         if views.is_empty() {
