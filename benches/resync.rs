@@ -21,6 +21,7 @@ mod measure;
 use std::time::{Duration, Instant};
 
 use measure::memory;
+use misp_sentinel_relay::sandbox::Sandbox;
 use misp_stand_in::{Misp, MispServer, MispSettings, NewAttribute, NewEvent};
 use support::publisher::Publisher;
 use support::relay::{Relay, held};
@@ -55,7 +56,7 @@ async fn measure(attributes: usize) {
         ("MSR_DELIVERY__QUOTA_WINDOW", "1h"),
     ];
     let started = Instant::now();
-    let relay = Relay::start(&sandbox, &publisher, &settings).await;
+    let mut relay = Relay::start(&sandbox, &publisher, &settings).await;
     finished(&relay, 1).await;
     let filled_after = started.elapsed();
     println!(
@@ -91,6 +92,32 @@ async fn measure(attributes: usize) {
     let ledger = std::fs::metadata(relay.folder().join("ledger.db")).unwrap().len();
     println!("  ledger: {:.1} MB", ledger as f64 / 1e6);
     assert!(sent == 0 || !sends);
+    another_policy(&mut relay, &publisher, &sandbox).await;
+}
+
+/// A start with another policy, which admits nothing any more of what was claimed: when the first request leaves, and
+/// when all is judged.
+async fn another_policy(relay: &mut Relay, publisher: &Publisher, sandbox: &Sandbox) {
+    relay.stop();
+    relay.set("MSR_POLICY__TLP_UNTAGGED", "red");
+    relay.set("MSR_DELIVERY__QUOTA_REQUESTS", "0");
+    let before = sandbox.requests().len();
+    let began = Instant::now();
+    relay.restart(publisher).await;
+    while sandbox.requests().len() == before && began.elapsed() < Duration::from_secs(600) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let first = began.elapsed();
+    while !relay.log().contains("the ledger is judged anew") {
+        assert!(began.elapsed() < Duration::from_secs(1_800), "{}", relay.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!(
+        "  another policy: the first request after {:.1} s, all judged after {:.1} s; peak RSS {:.1} MB",
+        first.as_secs_f64(),
+        began.elapsed().as_secs_f64(),
+        memory(relay.pid(), "VmHWM")
+    );
 }
 
 /// Events of 100 and of 50,000 attributes, half and half.
