@@ -17,7 +17,8 @@ setting() {
 }
 
 # The feed. MISP binds to 127.0.0.1 by default, where no other container reaches it. The address is opened
-# only if the feed has a password. MISP's publisher does not start with a username alone.
+# only if the feed has a password. MISP's publisher does not start with a username alone. cake takes the password
+# as an argument: while it runs, whoever may list the processes of this container or of its host can read it.
 password=$(cat "$SECRETS/zeromq_password") || password=
 if [ -z "$password" ]; then
     refused+=("Plugin.ZeroMQ_host: $SECRETS/zeromq_password is empty or cannot be read, so the feed stays closed")
