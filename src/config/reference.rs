@@ -7,30 +7,38 @@ use std::path::{Path, PathBuf};
 use reqwest::Url;
 
 use super::layers::Raw;
-use super::mistake::Problem;
+use super::mistake::{Problem, SettingOrigin};
 use super::reader::{KEY_VAULT, Reader, of_type, unresolved};
 use super::secret::Secret;
 
 const VAULT_SHAPE: &str = "vault:https://NAME.vault.azure.net/secrets/SECRET, or with /VERSION";
 
 impl Reader {
-    /// Reads the secret at `key`, or in the file that `key_file` names. It is empty if neither is set.
+    /// Reads the secret at `key`, or in the file that `key_file` names. It is empty if neither is set. If both
+    /// are, a variable wins over the configuration's file, as for every other key.
     pub(super) fn secret(&mut self, key: &str) -> Secret {
         let file_key = format!("{key}_file");
         let direct = self.hidden_text(key);
-        let file = self.path(&file_key);
-        match file {
-            None => self.referred(key, direct).unwrap_or_else(|problem| {
-                self.fault(key, problem);
-                Secret::new("")
-            }),
-            Some(_) if !direct.is_empty() => {
+        let Some(file) = self.path(&file_key) else { return self.resolved(key, direct) };
+        let is_variable = |key: &str| matches!(self.origin(key), SettingOrigin::Environment(_));
+        match (is_variable(key), is_variable(&file_key)) {
+            _ if direct.is_empty() => self.in_file(key, &file_key, &file),
+            (true, false) => self.resolved(key, direct),
+            (false, true) => self.in_file(key, &file_key, &file),
+            (true, true) | (false, false) => {
                 let problem = Problem::new(format!("set together with {file_key}"));
                 self.fault(key, problem.hint("keep one of the two"));
                 Secret::new(direct)
             }
-            Some(file) => self.in_file(key, &file_key, &file),
         }
+    }
+
+    /// Resolves a text as [`Reader::referred`] does, and notes the mistake in it.
+    fn resolved(&mut self, key: &str, text: String) -> Secret {
+        self.referred(key, text).unwrap_or_else(|problem| {
+            self.fault(key, problem);
+            Secret::new("")
+        })
     }
 
     /// Resolves a text that may be a reference to a secret.

@@ -401,6 +401,17 @@ fn secrets_come_from_files_without_their_last_line_break() {
 
     let both = problem("target.soc.client_secret_file", &path);
     assert!(both.contains("target.soc.client_secret: set together with"), "{both}");
+    let variables = [
+        ("MSR_TARGET__SOC__CLIENT_SECRET", "from-a-variable"),
+        ("MSR_TARGET__SOC__CLIENT_SECRET_FILE", secret.path().to_str().unwrap()),
+    ];
+    let both = problems(load(&own, &variables)).remove("target.soc.client_secret").unwrap();
+    assert!(both.contains("set together with"), "{both}");
+    // One in the environment wins over the other one in the configuration.
+    let [variable, named] = variables;
+    assert_eq!(secret_of(&load(&own, &[variable]).unwrap().targets[0]), "from-a-variable");
+    assert_eq!(secret_of(&load(LEAST, &[named]).unwrap().targets[0]), "from-a-file");
+
     let gone = LEAST.replace("client_secret = \"s3cret-value\"", "client_secret_file = '/no/file'");
     let problems = problems(load(&gone, &[]));
     assert_eq!(problems.len(), 1, "{problems:?}");
