@@ -170,6 +170,50 @@ async fn nothing_is_overwritten() {
     assert_eq!(done.status.code(), Some(1), "{}", told(&done));
     assert!(told(&done).contains("sentinel.secret exists"), "{}", told(&done));
     assert!(!around.file("relay.toml").exists() && !around.file("zeromq.secret").exists());
+    assert!(!text(&done.stdout).contains("MISP"), "it is told before anything is tried");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_is_told_before_the_first_question() {
+    let around = Surroundings::start().await;
+    std::fs::write(around.file("misp.secret"), "mine").unwrap();
+    let (code, shown) = Terminal::start(80, around.init()).end().await;
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("misp.secret exists") && !shown.contains("Address of MISP"), "{shown}");
+
+    // Not so if its content is not to be typed.
+    let mut command = around.init();
+    command.arg("--misp-key-file").arg(around.file("misp.secret"));
+    let mut terminal = Terminal::start(80, command);
+    terminal.wait_for("Address of MISP").await;
+    terminal.type_end();
+    terminal.end().await;
+
+    // /dev/null is no folder, and nobody can make one in /proc.
+    for file in ["/dev/null/relay.toml", "/proc/none/relay.toml"] {
+        let mut command = program();
+        command.args(["init", "--config", file]);
+        let (code, shown) = Terminal::start(80, command).end().await;
+        assert_eq!(code, Some(1), "{shown}");
+        assert!(shown.contains(&format!("{file} cannot be made")), "{shown}");
+        assert!(shown.contains("name a file with --config"), "{shown}");
+        assert!(!shown.contains("Address of MISP"), "{shown}");
+    }
+}
+
+/// The relay may start in another folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_are_written_from_the_root() {
+    let around = Surroundings::start().await;
+    let mut answers = around.answers();
+    answers.retain(|answer| !answer.starts_with("--data-dir"));
+    let mut command = around.init();
+    command.args(answers).arg("--no-test").current_dir(around.folder.path());
+    let done = command.env("MSR_LEDGER__DATA_DIR", "sandbox-ledger").output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", told(&done));
+    let written: toml::Table = around.written().parse().unwrap();
+    let folder = written["ledger"]["data_dir"].as_str();
+    assert_eq!(folder, around.file("sandbox-ledger").to_str());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -307,15 +351,35 @@ async fn the_sandboxs_variables_are_answers() {
         .args(["init", "--yes", "--target=sandbox", "--config", file.to_str().unwrap()])
         .args(["--misp-url=https://misp.example.org", "--zeromq", &around.publisher.endpoint()])
         .arg(format!("--data-dir={}", around.file("ledger").display()))
-        .envs(around.sandbox.relay_environment());
+        .envs(around.sandbox.relay_environment())
+        .env("MSR_POLICY__ALLOW_NON_ROUTABLE", "true")
+        .env("MSR_MISP__WINDOW", "");
     let done = command.output().unwrap();
-    assert_eq!(done.status.code(), Some(0), "{}", told(&done));
+    let out = told(&done);
+    assert_eq!(done.status.code(), Some(0), "{out}");
+    let (_, left) = out.split_once("still needed in the environment").unwrap();
+    let left = left.lines().skip(1).map_while(|line| line.strip_prefix("  "));
+    assert_eq!(
+        left.collect::<Vec<_>>(),
+        [
+            "MSR_POLICY__ALLOW_NON_ROUTABLE",
+            "MSR_TARGET__SANDBOX__MANAGEMENT",
+            "MSR_TARGET__SANDBOX__RESOURCE_GROUP",
+            "MSR_TARGET__SANDBOX__SUBSCRIPTION_ID",
+            "MSR_TARGET__SANDBOX__WORKSPACE_NAME",
+        ]
+    );
     let secret = around.file("sandbox.secret");
     assert_eq!(
         (std::fs::read_to_string(&secret).unwrap().as_str(), mode(&secret)),
         (SECRET, 0o600)
     );
     is_valid(&file);
+    // Also in the same shell, where the secret is in a variable and in a file.
+    let mut again = program();
+    again.args(["check-config", "--config"]).arg(&file).envs(around.sandbox.relay_environment());
+    let again = again.output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", told(&again));
     let written: toml::Table = around.written().parse().unwrap();
     let endpoint = written["target"]["sandbox"]["endpoint"].as_str();
     assert_eq!(endpoint, Some(around.sandbox.base_url().as_str()));

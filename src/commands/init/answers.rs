@@ -1,20 +1,23 @@
 //! The answers so far: those that options and variables gave, and those that the operator typed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, absolute};
+use std::path::{Path, PathBuf, absolute};
 
 use anyhow::ensure;
 use reqwest::Url;
 
 use super::InitOptions;
-use crate::config::{ConfigSource, Secret, variable};
+use crate::config::{ConfigSource, FILE_VARIABLE, Secret, variable};
 
 /// The keys that no question is about. They are written if a variable gives them.
 const UNASKED: [&str; 5] =
     ["azure.ca_file", "azure.proxy", "target.authority", "target.endpoint", "misp.verify_tls"];
 
 /// The keys of secrets.
-const SECRETS: [&str; 3] = ["misp.key", "misp.zeromq.password", "target.client_secret"];
+pub(super) const SECRETS: [&str; 3] = ["misp.key", "misp.zeromq.password", "target.client_secret"];
+
+/// The usual way to sign in.
+const CLIENT_SECRET: &str = "client-secret";
 
 /// The answers by key. Those of the target stand without its name.
 #[derive(Debug)]
@@ -50,13 +53,13 @@ impl Answers {
             settled: BTreeSet::new(),
             defaults: defaults(file),
         };
-        let given = of_options(options)?;
+        let given = of_options(options);
         for key in given.iter().map(|(key, _)| *key).chain(UNASKED).chain(SECRETS) {
             answers.take_variable(key, settings);
         }
         for (key, text) in given {
             if let Some(text) = text {
-                answers.texts.insert(key, text);
+                answers.texts.insert(key, from_root(key, text));
                 answers.settled.insert(key);
             }
         }
@@ -70,7 +73,7 @@ impl Answers {
         if SECRETS.contains(&key) {
             self.secrets.insert(key, Secret::new(value.clone()));
         } else {
-            self.texts.insert(key, value.clone());
+            self.set(key, value.clone());
         }
     }
 
@@ -98,6 +101,19 @@ impl Answers {
 
     pub(super) fn secrets(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
         self.secrets.iter().map(|(key, secret)| (*key, secret))
+    }
+
+    /// Returns the names of the variables that set something which is no answer.
+    pub(super) fn left_in_environment<'s>(&self, settings: &'s ConfigSource) -> Vec<&'s str> {
+        let keys = self.texts.keys().chain(self.secrets.keys());
+        let written: BTreeSet<String> = keys.map(|key| variable(&self.path(key))).collect();
+        let is_empty = |name: &str| {
+            let mut set = settings.environment.iter();
+            set.any(|(other, value)| other == name && value.is_empty())
+        };
+        let mut left = settings.variables();
+        left.retain(|name| *name != FILE_VARIABLE && !written.contains(*name) && !is_empty(name));
+        left
     }
 
     /// Returns whether there is an answer that is not empty.
@@ -131,7 +147,7 @@ impl Answers {
         if text.is_empty() {
             self.texts.remove(key);
         } else {
-            self.texts.insert(key, text);
+            self.texts.insert(key, from_root(key, text));
         }
     }
 
@@ -143,6 +159,13 @@ impl Answers {
         self.secrets.remove(key);
     }
 
+    /// Returns whether the dialogue may ask for a secret. Only its own questions tell for sure.
+    pub(super) fn may_ask_for(&self, key: &str) -> bool {
+        let is_needed =
+            key != "target.client_secret" || self.suggestion("target.credential") == CLIENT_SECRET;
+        is_needed && !self.holds(key) && !self.holds(&format!("{key}_file"))
+    }
+
     /// Returns whether the host of MISP's address has no dot: browsers probably do not reach it.
     pub(super) fn has_bare_host(&self) -> bool {
         let url = Url::parse(self.text("misp.url")).ok();
@@ -151,9 +174,16 @@ impl Answers {
 
     /// Returns whether an application signs in, and not the machine or a person.
     pub(super) fn is_application(&self) -> bool {
-        let kinds = ["client-secret", "certificate", "federated-managed-identity"];
+        let kinds = [CLIENT_SECRET, "certificate", "federated-managed-identity"];
         kinds.contains(&self.text("target.credential"))
     }
+}
+
+/// Makes an answer that is a path absolute, because the relay may start in another folder.
+fn from_root(key: &str, text: String) -> String {
+    let is_path = key == "ledger.data_dir" || key.ends_with("_file");
+    let path = is_path.then(|| absolute(&text).ok()).flatten();
+    path.map_or(text, |path| path.display().to_string())
 }
 
 fn defaults(file: &Path) -> BTreeMap<&'static str, String> {
@@ -163,34 +193,31 @@ fn defaults(file: &Path) -> BTreeMap<&'static str, String> {
     let data_dir =
         if is_usual { "/var/lib/misp-sentinel-relay".to_owned() } else { beside("ledger") };
     BTreeMap::from([
-        ("target.credential", "client-secret".to_owned()),
+        ("target.credential", CLIENT_SECRET.to_owned()),
         ("target.mode", "live".to_owned()),
         ("ledger.data_dir", data_dir),
     ])
 }
 
-/// The keys that options give. The relay may start in another folder, so paths become absolute.
-fn of_options(options: &InitOptions) -> anyhow::Result<[(&'static str, Option<String>); 15]> {
-    let file = |path: &Option<std::path::PathBuf>| {
-        let path = path.as_deref().map(absolute).transpose();
-        path.map(|path| path.map(|path| path.display().to_string()))
-    };
+/// The keys that options give.
+fn of_options(options: &InitOptions) -> [(&'static str, Option<String>); 15] {
+    let file = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let text = Option::<String>::clone;
-    Ok([
+    [
         ("misp.url", text(&options.misp_url)),
         ("misp.public_url", text(&options.public_url)),
-        ("misp.key_file", file(&options.misp_key_file)?),
-        ("misp.ca_file", file(&options.misp_ca_file)?),
+        ("misp.key_file", file(&options.misp_key_file)),
+        ("misp.ca_file", file(&options.misp_ca_file)),
         ("misp.zeromq.endpoints", text(&options.zeromq)),
         ("misp.zeromq.username", text(&options.zeromq_username)),
-        ("misp.zeromq.password_file", file(&options.zeromq_password_file)?),
+        ("misp.zeromq.password_file", file(&options.zeromq_password_file)),
         ("target.workspace_id", text(&options.workspace_id)),
         ("target.credential", text(&options.credential)),
         ("target.tenant_id", text(&options.tenant_id)),
         ("target.client_id", text(&options.client_id)),
-        ("target.client_secret_file", file(&options.client_secret_file)?),
-        ("target.certificate_file", file(&options.certificate_file)?),
+        ("target.client_secret_file", file(&options.client_secret_file)),
+        ("target.certificate_file", file(&options.certificate_file)),
         ("target.mode", text(&options.mode)),
-        ("ledger.data_dir", file(&options.data_dir)?),
-    ])
+        ("ledger.data_dir", file(&options.data_dir)),
+    ]
 }

@@ -11,7 +11,7 @@ mod trial;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf, absolute};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use clap::Args;
 
 use super::check::Severity;
@@ -108,14 +108,16 @@ const KEPT_A_FAULT: u8 = 1;
 /// Asks, tries, writes, and tells what comes next. Returns the exit code: 1 if an answer was kept that failed.
 ///
 /// # Errors
-/// The file exists, the answers are no configuration, the dialogue was ended early, or a file cannot be
+/// A file exists, the answers are no configuration, the dialogue was ended early, or a file cannot be
 /// written.
 pub(super) async fn init(settings: &ConfigSource, options: &InitOptions) -> anyhow::Result<u8> {
     let file = settings.used_file().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     let file = absolute(&file).with_context(|| format!("find {}", file.display()))?;
     refuse_existing(&file)?;
+    refuse_closed_folder(&file)?;
     let asks = !options.yes && io::stdin().is_terminal();
     let mut answers = Answers::given(options, settings, &file)?;
+    page::refuse_old_secrets(&file, &answers, options.secrets_inside, asks)?;
     let trial = Trial { environment: &settings.environment, is_wanted: !options.no_test };
     let mut has_fault = false;
     for step in &STEPS {
@@ -127,17 +129,32 @@ pub(super) async fn init(settings: &ConfigSource, options: &InitOptions) -> anyh
     // Mistakes come before the first file: half of a configuration helps nobody.
     trial.settings(&answers).read(Default::default())?;
     let written = page::write(&file, &answers, options.secrets_inside)?;
-    print_to_copy(&next::words(&written, &answers))?;
+    let left = answers.left_in_environment(settings);
+    print_to_copy(&next::words(&written, &answers, &left))?;
     Ok(if has_fault { KEPT_A_FAULT } else { 0 })
 }
 
 fn refuse_existing(file: &Path) -> anyhow::Result<()> {
     let shown = file.display();
     ensure!(
-        !file.try_exists().with_context(|| format!("look for {shown}"))?,
+        !file.try_exists().map_err(|error| unwritable(file, &error))?,
         "{shown} exists, and is left as it is\n  hint: name another file with --config, or move this one away"
     );
     Ok(())
+}
+
+/// Tries whether this user can make the file, and the folders that it still needs. Nothing stays of that.
+fn refuse_closed_folder(file: &Path) -> anyhow::Result<()> {
+    let folder = file.ancestors().skip(1).find(|folder| folder.exists());
+    let tried = tempfile::tempfile_in(folder.unwrap_or(file));
+    tried.map(drop).map_err(|error| unwritable(file, &error))
+}
+
+fn unwritable(file: &Path, error: &io::Error) -> anyhow::Error {
+    let (shown, why) = (file.display(), error.kind());
+    anyhow!(
+        "{shown} cannot be made: {why}\n  hint: name a file with --config, or run it as the service's user"
+    )
 }
 
 /// Asks the questions of a step until what was answered works, or is kept. Returns whether it failed.

@@ -8,11 +8,18 @@ use super::page::Written;
 use crate::config::DEFAULT_FILE;
 
 /// Returns what was written and what to do next. No line needs more than 80 columns, so that it can be copied.
-pub(super) fn words(written: &Written, answers: &Answers) -> String {
+/// `left` are the variables whose settings the file does not hold.
+pub(super) fn words(written: &Written, answers: &Answers, left: &[&str]) -> String {
     let mut text = String::from("\nWritten, for this user alone:\n");
     for file in written.secrets.iter().chain([&written.configuration]) {
         // Writing to a string cannot fail.
         writeln!(text, "  {}", file.display()).ok();
+    }
+    if !left.is_empty() {
+        text.push_str("\nNot in the file, and so still needed in the environment:\n");
+    }
+    for name in left {
+        writeln!(text, "  {name}").ok();
     }
     if answers.holds("misp.zeromq.endpoints") {
         text.push_str(&in_misp(answers));

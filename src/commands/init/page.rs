@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use toml::Value;
 
-use super::answers::Answers;
+use super::answers::{Answers, SECRETS};
 use crate::commands::output::write_new;
 use crate::config::Secret;
 
@@ -45,11 +45,7 @@ pub(super) fn write(file: &Path, answers: &Answers, inside: bool) -> anyhow::Res
         .collect();
     let files = || secrets.iter().filter_map(|placed| Some((placed.file.as_ref()?, placed.secret)));
     for (file, _) in files() {
-        let (shown, exists) = (file.display(), file.try_exists()?);
-        ensure!(
-            !exists,
-            "{shown} exists, and is left as it is\n  hint: move it away, or give it as the answer (--misp-key-file, --client-secret-file)"
-        );
+        refuse_existing(file)?;
     }
     if let Some(folder) = file.parent() {
         DirBuilder::new()
@@ -64,6 +60,36 @@ pub(super) fn write(file: &Path, answers: &Answers, inside: bool) -> anyhow::Res
     write_new(file, &text(answers, &secrets))?;
     let made = files().map(|(file, _)| file.clone()).collect();
     Ok(Written { configuration: file.to_owned(), secrets: made })
+}
+
+/// Refuses a file that is there for a secret which was given, or which the dialogue may ask for.
+///
+/// # Errors
+/// There is such a file.
+pub(super) fn refuse_old_secrets(
+    file: &Path,
+    answers: &Answers,
+    inside: bool,
+    asks: bool,
+) -> anyhow::Result<()> {
+    let given = answers.secrets().map(|(key, secret)| (key, secret.clone()));
+    let to_come = SECRETS.into_iter().filter(|key| asks && answers.may_ask_for(key));
+    let to_come = to_come.map(|key| (key, Secret::new("")));
+    for (key, secret) in given.chain(to_come) {
+        if let Some(file) = PlacedSecret::of(key, &secret, answers, file, inside).file {
+            refuse_existing(&file)?;
+        }
+    }
+    Ok(())
+}
+
+fn refuse_existing(file: &Path) -> anyhow::Result<()> {
+    let (shown, exists) = (file.display(), file.try_exists()?);
+    ensure!(
+        !exists,
+        "{shown} exists, and is left as it is\n  hint: move it away, give it as the answer (--misp-key-file, --zeromq-password-file, --client-secret-file), or name a file in another folder with --config"
+    );
+    Ok(())
 }
 
 /// A secret, and where it is written.
