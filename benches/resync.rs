@@ -95,15 +95,15 @@ async fn measure(attributes: usize) {
     another_policy(&mut relay, &publisher, &sandbox).await;
 }
 
-/// A start with another policy, which admits nothing any more of what was claimed: when the first request leaves, and
-/// when all is judged.
+/// A start with another policy, which withholds one value: when the first request leaves, and when all is judged.
 async fn another_policy(relay: &mut Relay, publisher: &Publisher, sandbox: &Sandbox) {
     relay.stop();
-    relay.set("MSR_POLICY__TLP_UNTAGGED", "red");
+    relay.set("MSR_POLICY__NEVER", "11.0.0.1");
     relay.set("MSR_DELIVERY__QUOTA_REQUESTS", "0");
     let before = sandbox.requests().len();
     let began = Instant::now();
     relay.restart(publisher).await;
+    // If all was accepted before, the request with the one withdrawal is the first.
     while sandbox.requests().len() == before && began.elapsed() < Duration::from_secs(600) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
