@@ -113,10 +113,19 @@ pub async fn run(
     let ended = Box::pin(ended).await;
     // The error is printed where the process ends; a log that is kept elsewhere names it as well.
     let fault = ended.as_ref().err().map(|error| format!("{error:#}"));
-    let why = fault.as_deref().or(cause.get().copied()).unwrap_or("asked");
     let ran_for = Duration::from_secs(started.elapsed().as_secs());
     let ran_for = humantime::format_duration(ran_for);
-    tracing::info!(%why, %ran_for, "misp-sentinel-relay stopped");
+    match fault.as_deref() {
+        // The hint is for whoever reads the error: a log has one line for it.
+        Some(fault) => {
+            let why = fault.split_once("\n  hint: ").map_or(fault, |(why, _)| why);
+            tracing::error!(%why, %ran_for, "misp-sentinel-relay stopped");
+        }
+        None => {
+            let why = cause.get().copied().unwrap_or("asked");
+            tracing::info!(%why, %ran_for, "misp-sentinel-relay stopped");
+        }
+    }
     ended
 }
 
