@@ -36,7 +36,7 @@ pub struct InitOptions {
     #[arg(long)]
     pub secrets_inside: bool,
 
-    /// Address of MISP, e.g. https://misp.example.org
+    /// Address of MISP, e.g. `https://misp.example.org`
     #[arg(long, value_name = "URL")]
     pub misp_url: Option<String>,
 
