@@ -120,9 +120,13 @@ fn bring_schema(writer: &mut Connection, path: &Path) -> Result<(), OpenError> {
     }
     if found == VERSION {
         // Builds from before the first release kept other columns under this version.
-        let is_ours = writer.run("SELECT event_number FROM claims LIMIT 0").is_ok();
-        let older = || OpenError::Older { path: path.to_path_buf() };
-        return is_ours.then_some(()).ok_or_else(older);
+        return match writer.run("SELECT event_number FROM claims LIMIT 0") {
+            // The column is not there. Any other fault is told as what it is.
+            Err(error) if error.is_of_statement() => {
+                Err(OpenError::Older { path: path.to_path_buf() })
+            }
+            other => other.map_err(describe),
+        };
     }
     if !writer.is_empty().map_err(describe)? {
         return Err(OpenError::Older { path: path.to_path_buf() });

@@ -73,6 +73,18 @@ async fn a_ledger_of_another_schema_is_left_alone() {
     }
 }
 
+/// Builds from before the first release kept other columns under the same version.
+#[tokio::test]
+async fn a_ledger_of_this_version_with_other_columns_is_of_an_earlier_build() {
+    let folder = TempDir::new().unwrap();
+    create(folder.path()).await;
+    let database = database::open(folder.path());
+    database.execute_batch("ALTER TABLE claims RENAME COLUMN event_number TO event").unwrap();
+    drop(database);
+    let told = told(&run(folder.path(), None));
+    assert!(told.contains("earlier release") && told.contains("hint:"), "{told}");
+}
+
 #[tokio::test]
 async fn a_damaged_ledger_is_named_and_kept() {
     let folder = TempDir::new().unwrap();

@@ -47,6 +47,11 @@ impl SqlError {
         matches!(self, Self::Closed) || self.code().is_some_and(|code| of_file.contains(&code))
     }
 
+    /// Whether SQLite cannot make sense of a statement, for example because a column is not there.
+    pub(in crate::ledger) fn is_of_statement(&self) -> bool {
+        matches!(self, Self::Sqlite(rusqlite::Error::SqlInputError { .. }))
+    }
+
     /// SQLite's primary result code, <https://sqlite.org/rescode.html>; `None` if it is not SQLite's error.
     pub(in crate::ledger) fn code(&self) -> Option<rusqlite::ErrorCode> {
         let Self::Sqlite(error) = self else { return None };
