@@ -156,13 +156,35 @@ pub enum Part<'a> {
     Ledger,
     /// A target, with its name.
     Target(&'a str),
+    /// The relay as a whole.
+    Relay,
+}
+
+impl<'a> Part<'a> {
+    /// The word in metrics and status.
+    pub fn word(self) -> &'static str {
+        self.into()
+    }
+
+    /// The name of the target; empty for all else.
+    pub fn target(self) -> &'a str {
+        match self {
+            Self::Target(name) => name,
+            Self::Feed(_) | Self::Rest | Self::Warninglists | Self::Ledger | Self::Relay => "",
+        }
+    }
+
+    /// The endpoint of the feed; empty for all else.
+    pub fn feed(self) -> &'a str {
+        match self {
+            Self::Feed(name) => name,
+            Self::Target(_) | Self::Rest | Self::Warninglists | Self::Ledger | Self::Relay => "",
+        }
+    }
 }
 
 pub fn degraded(part: Part<'_>, reason: &str, yes: bool) {
-    let name = match part {
-        Part::Feed(name) | Part::Target(name) => name,
-        Part::Rest | Part::Warninglists | Part::Ledger => "",
-    };
+    let name = if part.feed().is_empty() { part.target() } else { part.feed() };
     degraded_part(part.into(), name, reason, yes);
 }
 

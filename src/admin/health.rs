@@ -1,42 +1,60 @@
 //! Decides which parts of the relay are degraded, and says for each what is wrong and what to do about it.
 
-use super::{Means, RelayStatus, SendingStatus, Status};
+use super::{DegradedPart, Means, RelayStatus, SendingStatus, Status};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{LedgerStatus, ListsState, TargetStatus, Unread};
+use crate::metrics::Part;
 use crate::pure::count::Count;
 
 impl Status {
     /// Makes a status of its parts, and derives from them what is degraded.
     pub fn new(relay: Option<RelayStatus>, ledger: LedgerStatus, means: Means) -> Self {
-        let degraded = degraded(relay.as_ref(), &ledger, means);
+        let found = degraded(relay.as_ref(), &ledger, means);
+        let (degraded_parts, degraded) =
+            found.into_iter().map(|found| (found.part, found.words)).unzip();
         let without_rest = if means.rest { Vec::new() } else { without_rest(means.webhook) };
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             relay,
             ledger,
             degraded,
+            degraded_parts,
             without_rest,
         }
     }
 }
 
-/// Returns a line for each thing that is degraded: the part of the relay, what is wrong with it, and what to
-/// do.
-fn degraded(relay: Option<&RelayStatus>, ledger: &LedgerStatus, means: Means) -> Vec<String> {
+/// Something that works less than promised.
+struct Finding {
+    part: DegradedPart,
+    words: String,
+}
+
+impl Finding {
+    /// `reason` and `part` are those of the metric `misp_sentinel_relay_degraded`.
+    fn new(part: Part<'_>, reason: &'static str, words: String) -> Self {
+        Self { part: DegradedPart::new(part, reason), words }
+    }
+}
+
+/// Returns what is degraded: the part of the relay, what is wrong with it, and what to do.
+fn degraded(relay: Option<&RelayStatus>, ledger: &LedgerStatus, means: Means) -> Vec<Finding> {
     let mut found = Vec::new();
     // Without a key much cannot be promised, so this is degraded even if all else works.
     if !means.rest {
-        found.push(
-            "rest: misp.key is not set, so only what is of distribution 1 to 3 at every level is sent, and what is missed stays missed until MISP says it again"
-                .to_owned(),
-        );
+        let words = "rest: misp.key is not set, so only what is of distribution 1 to 3 at every level is sent, and what is missed stays missed until MISP says it again";
+        found.push(Finding::new(Part::Rest, "not_configured", words.to_owned()));
     }
     match relay {
-        None => found.push("relay: none is running, so nothing is received or sent".to_owned()),
+        None => {
+            let words = "relay: none is running, so nothing is received or sent";
+            found.push(Finding::new(Part::Relay, "not_running", words.to_owned()));
+        }
         Some(relay) => {
             if !relay.ledger_writable {
-                found.push("ledger: it cannot be written; free disk space or mend ledger.db, the log has SQLite's words".to_owned());
+                let words = "ledger: it cannot be written; free disk space or mend ledger.db, the log has SQLite's words";
+                found.push(Finding::new(Part::Ledger, "not_writable", words.to_owned()));
             }
             found.extend(relay.endpoints.iter().filter_map(endpoint));
             found.extend(relay.rest.iter().flat_map(rest));
@@ -49,48 +67,66 @@ fn degraded(relay: Option<&RelayStatus>, ledger: &LedgerStatus, means: Means) ->
     found
 }
 
-fn endpoint(endpoint: &EndpointStatus) -> Option<String> {
+fn endpoint(endpoint: &EndpointStatus) -> Option<Finding> {
     let name = &endpoint.endpoint;
     let reason = endpoint.error.as_deref().unwrap_or("no reason is known yet");
-    match (endpoint.publications_connected, endpoint.others_connected) {
+    let words = match (endpoint.publications_connected, endpoint.others_connected) {
         // Both sockets are connected, but the reason of the last loss stays until a frame has come.
-        (true, true) => endpoint.error.as_ref().map(|error| format!("{name}: {error}")),
-        (false, false) => Some(format!("{name}: not connected: {reason}")),
-        (false, true) => Some(format!("{name}: not connected for publications: {reason}")),
-        (true, false) => Some(format!("{name}: not connected for withdrawals and tags: {reason}")),
-    }
+        (true, true) => format!("{name}: {}", endpoint.error.as_ref()?),
+        (false, false) => format!("{name}: not connected: {reason}"),
+        (false, true) => format!("{name}: not connected for publications: {reason}"),
+        (true, false) => format!("{name}: not connected for withdrawals and tags: {reason}"),
+    };
+    Some(Finding::new(Part::Feed(name), "not_connected", words))
 }
 
-fn target(target: &SendingStatus) -> impl Iterator<Item = String> {
-    let found = target.health.degraded.iter().chain(&target.health.sign_in);
-    found.map(|words| format!("{}: {words}", target.target))
-}
-
-fn rest(rest: &RestState) -> impl Iterator<Item = String> {
+fn target(target: &SendingStatus) -> impl Iterator<Item = Finding> {
+    let SendingStatus { target: name, health, .. } = target;
     let found = [
-        rest.error.as_ref().map(|error| format!("rest: {error}")),
-        rest.late.then(|| "rest: no catch-up was completed for three times misp.rest.catch_up_every, so what the feed lost, and what is gone without a word, waits; see how long MISP takes to answer, and raise misp.rest.catch_up_every if it needs that long".to_owned()),
-        rest.other_view.then(|| "rest: misp.key shows another view (organisation, site administrator, sync) than the one that the ledger was filled with: what it reads adds nothing and what it does not see is not withdrawn; start once with --accept-new-view if that is right".to_owned()),
-        rest.empty.then(|| "rest: MISP returns none of the events that the ledger holds, so nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so".to_owned()),
+        ("failing", &health.degraded),
+        ("sign_in", &health.sign_in),
+        ("deletion", &health.deletion),
     ];
-    found.into_iter().flatten()
+    found.into_iter().filter_map(move |(reason, words)| {
+        let words = format!("{name}: {}", words.as_ref()?);
+        Some(Finding::new(Part::Target(name), reason, words))
+    })
 }
 
-fn warninglists(lists: &ListsState, claims: i64) -> impl Iterator<Item = String> {
+fn rest(rest: &RestState) -> impl Iterator<Item = Finding> {
+    let found = [
+        ("failing", rest.error.as_ref().map(|error| format!("rest: {error}"))),
+        ("late", rest.late.then(|| "rest: no catch-up was completed for three times misp.rest.catch_up_every, so what the feed lost, and what is gone without a word, waits; see how long MISP takes to answer, and raise misp.rest.catch_up_every if it needs that long".to_owned())),
+        ("other_view", rest.other_view.then(|| "rest: misp.key shows another view (organisation, site administrator, sync) than the one that the ledger was filled with: what it reads adds nothing and what it does not see is not withdrawn; start once with --accept-new-view if that is right".to_owned())),
+        ("empty", rest.empty.then(|| "rest: MISP returns none of the events that the ledger holds, so nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so".to_owned())),
+    ];
+    of_part(Part::Rest, found)
+}
+
+fn warninglists(lists: &ListsState, claims: i64) -> impl Iterator<Item = Finding> {
     let (claims, unreadable) = (Count(claims, "claim"), lists.unreadable.join(", "));
     let found = [
-        lists.pending.then(|| format!("warninglists: they were never read, so {claims} wait and nothing new leaves; mend the way to MISP, or set policy.warninglists = \"off\"")),
-        lists.error.as_ref().map(|error| format!("warninglists: {error}")),
-        (!unreadable.is_empty()).then(|| format!("warninglists: regular expressions that this program cannot read (look-around, back references) are skipped in {unreadable}")),
+        ("pending", lists.pending.then(|| format!("warninglists: they were never read, so {claims} wait and nothing new leaves; mend the way to MISP, or set policy.warninglists = \"off\""))),
+        ("failing", lists.error.as_ref().map(|error| format!("warninglists: {error}"))),
+        ("unreadable", (!unreadable.is_empty()).then(|| format!("warninglists: regular expressions that this program cannot read (look-around, back references) are skipped in {unreadable}"))),
     ];
-    found.into_iter().flatten()
+    of_part(Part::Warninglists, found)
 }
 
-fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
+fn of_part<const N: usize>(
+    part: Part<'static>,
+    found: [(&'static str, Option<String>); N],
+) -> impl Iterator<Item = Finding> {
+    let findings = found.into_iter();
+    findings.filter_map(move |(reason, words)| Some(Finding::new(part, reason, words?)))
+}
+
+fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<Finding> {
     let rejecting = ledger.targets.iter().filter(|target| target.rejected > 0);
     let rejected = rejecting.map(|TargetStatus { target, rejected, .. }| {
         let objects = Count(*rejected, "object");
-        format!("{target}: Sentinel rejected {objects}; mend the cause, then `retry-rejected --target {target}`")
+        let words = format!("{target}: Sentinel rejected {objects}; mend the cause, then `retry-rejected --target {target}`");
+        Finding::new(Part::Target(target), "rejected", words)
     });
     // Only REST can read again what was missed.
     let again = "publish again in MISP what was published or withdrawn then";
@@ -98,18 +134,26 @@ fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
     let missed = Count(ledger.gaps.iter().map(|gap| gap.times).sum::<i64>(), "time");
     let (held, awaiting) = (Count(ledger.held, "claim"), ledger.awaiting_rest);
     let going = ledger.warninglists_waiting.map(|going| Count(going, "live indicator"));
+    let held = (ledger.held > 0).then(|| format!("held: {held} gone from MISP without having been deleted, more than the guard allows; look with `held`, then `release` them or mend MISP"));
+    let going = going.map(|going| format!("warninglists: the ones that MISP has now would withdraw {going}, more than the guard allows, so the ones before stay in force; look at them in MISP, then `release --warninglists`"));
+    let gaps = (!ledger.gaps.is_empty())
+        .then(|| format!("gaps: {missed} something may have been missed; {remedy}"));
+    let unjudged = (!means.rest && awaiting > 0).then(|| format!("events: {awaiting} had a notice that only a REST read could judge; publish them again in MISP"));
     let others = [
-        (ledger.held > 0).then(|| format!("held: {held} gone from MISP without having been deleted, more than the guard allows; look with `held`, then `release` them or mend MISP")),
-        going.map(|going| format!("warninglists: the ones that MISP has now would withdraw {going}, more than the guard allows, so the ones before stay in force; look at them in MISP, then `release --warninglists`")),
-        (!ledger.gaps.is_empty()).then(|| format!("gaps: {missed} something may have been missed; {remedy}")),
-        (!means.rest && awaiting > 0).then(|| format!("events: {awaiting} had a notice that only a REST read could judge; publish them again in MISP")),
+        (Part::Ledger, "held", held),
+        (Part::Warninglists, "waiting", going),
+        (Part::Ledger, "gaps", gaps),
+        (Part::Rest, "notices_unjudged", unjudged),
     ];
-    rejected.chain(unread(ledger)).chain(others.into_iter().flatten()).collect()
+    let others = others.into_iter();
+    let others =
+        others.filter_map(|(part, reason, words)| Some(Finding::new(part, reason, words?)));
+    rejected.chain(unread(ledger)).chain(others).collect()
 }
 
-/// Returns a line for each of the first few events that cannot be read, and one with the number of the
+/// Returns a finding for each of the first few events that cannot be read, and one with the number of the
 /// others.
-fn unread(ledger: &LedgerStatus) -> Vec<String> {
+fn unread(ledger: &LedgerStatus) -> Vec<Finding> {
     let told = ledger.unread_first.iter().map(|unread| {
         let Unread { event, why, times, .. } = unread;
         let tries = Count(*times, "try");
@@ -117,7 +161,8 @@ fn unread(ledger: &LedgerStatus) -> Vec<String> {
     });
     let more = ledger.unread - i64::try_from(ledger.unread_first.len()).unwrap_or(i64::MAX);
     let more = (more > 0).then(|| format!("events: {} more cannot be read", Count(more, "event")));
-    told.chain(more).collect()
+    let told = told.chain(more);
+    told.map(|words| Finding::new(Part::Rest, "unreadable_events", words)).collect()
 }
 
 const WITHOUT_REST: [&str; 10] = [

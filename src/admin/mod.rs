@@ -12,4 +12,4 @@ mod status;
 pub use progress::ResyncState;
 pub use request::{LongRequest, Needs, Nothing, Request};
 pub use services::{RunningRelay, Services};
-pub use status::{Means, RelayStatus, SendingStatus, Status};
+pub use status::{DegradedPart, Means, RelayStatus, SendingStatus, Status};

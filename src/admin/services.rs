@@ -13,7 +13,7 @@ use crate::config::Target;
 use crate::deliver::Health;
 use crate::intake::rest::RestStatus;
 use crate::intake::zmq::EndpointStatus;
-use crate::ledger::{Ledger, SqlResult, Views};
+use crate::ledger::{Ledger, SqlResult, TargetStatus, Views};
 use crate::misp_api::MispClient;
 
 /// Cheap handles on the parts that answer requests: those of a running relay, or those that a command made
@@ -67,17 +67,17 @@ impl Services {
             webhook: relay.webhook,
             rest: relay.rest.as_ref().map(RestStatus::now),
             warninglists: self.views.warninglists().state(),
-            targets: self.sending(&relay.health),
+            targets: self.sending(&relay.health, &ledger.targets),
         });
         Ok(Status::new(relay, ledger, self.means))
     }
 
     /// Returns how sending goes for every enabled target.
-    fn sending(&self, health: &Health) -> Vec<SendingStatus> {
+    fn sending(&self, health: &Health, waiting: &[TargetStatus]) -> Vec<SendingStatus> {
         let mut now = health.now();
         // A target that is not enabled has no sender.
         let enabled = self.targets.iter().filter(|target| target.enabled);
         let mut health = |target: &Target| now.remove(&target.name).unwrap_or_default();
-        enabled.map(|target| SendingStatus::new(target, health(target))).collect()
+        enabled.map(|target| SendingStatus::new(target, health(target), waiting)).collect()
     }
 }

@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Mode, Target};
-use crate::deliver::DeliveryHealth;
+use crate::deliver::{DeliveryHealth, QuotaStatus};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
-use crate::ledger::{LedgerStatus, ListsState};
+use crate::ledger::{LedgerStatus, ListsState, TargetStatus};
+use crate::metrics::Part;
 
-/// The status of everything at one moment. Times are RFC 3339 in UTC; the ledger's times are Unix
-/// milliseconds.
+/// The status of everything at one moment. All times are RFC 3339 in UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     pub version: String,
@@ -22,8 +22,35 @@ pub struct Status {
     pub ledger: LedgerStatus,
     /// What works less than promised, each in words and with the remedy.
     pub degraded: Vec<String>,
+    /// The same in the same order, for programs.
+    #[serde(default)]
+    pub degraded_parts: Vec<DegradedPart>,
     /// What cannot be promised without a key for MISP's REST API.
     pub without_rest: Vec<String>,
+}
+
+/// What works less than promised, in the words of the metric `misp_sentinel_relay_degraded`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DegradedPart {
+    /// The part of the relay: `feed`, `rest`, `warninglists`, `ledger`, `target`; `relay` if none runs.
+    pub part: String,
+    /// The target, if the part is one.
+    pub target: Option<String>,
+    /// The ZeroMQ endpoint, if the part is a feed.
+    pub feed: Option<String>,
+    pub reason: String,
+}
+
+impl DegradedPart {
+    pub(super) fn new(part: Part<'_>, reason: &str) -> Self {
+        let (target, feed) = (part.target().to_owned(), part.feed().to_owned());
+        Self {
+            part: part.word().to_owned(),
+            target: Some(target).filter(|target| !target.is_empty()),
+            feed: Some(feed).filter(|feed| !feed.is_empty()),
+            reason: reason.to_owned(),
+        }
+    }
 }
 
 /// Which ways to MISP are configured besides the feed.
@@ -62,14 +89,68 @@ pub struct SendingStatus {
     pub mode: String,
     /// The file that a dry run writes to; `None` for a live target.
     pub file: Option<String>,
+    /// The time in which the quota lets all leave that waits for the targets of this quota, seconds. `None`: nothing
+    /// waits, or there is no quota.
+    #[serde(default)]
+    pub eta_seconds: Option<u64>,
     #[serde(flatten)]
     pub health: DeliveryHealth,
 }
 
 impl SendingStatus {
-    /// Describes a target by its sender's health.
-    pub(super) fn new(target: &Target, health: DeliveryHealth) -> Self {
+    /// Describes a target by its sender's health, and by what waits for all targets.
+    pub(super) fn new(target: &Target, health: DeliveryHealth, waiting: &[TargetStatus]) -> Self {
+        let eta_seconds = health.quota.as_ref().and_then(|quota| eta(quota, waiting));
         let file = (target.mode == Mode::DryRun).then(|| target.dry_run_file.display().to_string());
-        Self { target: target.name.clone(), mode: target.mode.word().to_owned(), file, health }
+        Self {
+            target: target.name.clone(),
+            mode: target.mode.word().to_owned(),
+            file,
+            eta_seconds,
+            health,
+        }
+    }
+}
+
+/// Returns the time in which a quota lets all leave that waits for its targets, seconds. Requests are full where
+/// enough waits.
+fn eta(quota: &QuotaStatus, targets: &[TargetStatus]) -> Option<u64> {
+    let most_objects = quota.objects_limit.checked_div(quota.requests_limit)?;
+    let sharing = targets.iter().filter(|one| quota.targets.contains(&one.target));
+    let requests: u64 = sharing
+        .map(|one| one.waiting.iter().map(|lane| lane.objects).sum::<i64>())
+        .map(|objects| u64::try_from(objects).unwrap_or_default())
+        .map(|objects| objects.div_ceil(most_objects.max(1)))
+        .sum();
+    let seconds = requests.saturating_mul(quota.window_seconds).div_ceil(quota.requests_limit);
+    (requests > 0).then_some(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::WaitingObjects;
+
+    #[test]
+    fn the_eta_is_that_of_all_targets_of_the_quota() {
+        let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+        let quota = QuotaStatus {
+            window_seconds: 60,
+            requests_limit: 99,
+            objects_limit: 9_900,
+            targets: names(["soc", "csirt"]),
+            ..QuotaStatus::default()
+        };
+        let target = |name: &str, objects| {
+            let backlog = WaitingObjects { objects, oldest: None };
+            let waiting = [WaitingObjects::default(), WaitingObjects::default(), backlog];
+            TargetStatus { target: name.to_owned(), waiting, ..TargetStatus::default() }
+        };
+        let all = [target("soc", 9_901), target("csirt", 1), target("other", 1_000_000)];
+        // A hundred requests and one: a bit more than a minute.
+        assert_eq!(eta(&quota, &all), Some(62));
+        assert_eq!(eta(&quota, &all[2..]), None);
+        let unlimited = QuotaStatus { requests_limit: 0, objects_limit: 0, ..quota };
+        assert_eq!(eta(&unlimited, &all), None);
     }
 }

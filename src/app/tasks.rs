@@ -74,9 +74,10 @@ impl Tasks {
         let stopped = stop_senders.clone();
         let delivering = deliver_all(ledger.clone(), views, relay.senders, stopped.clone());
         senders.spawn(named("senders", delivering));
-        let readback = Arc::clone(&services.readback);
+        let (readback, health) = (Arc::clone(&services.readback), relay.health);
         senders.spawn(named("deletions", async move {
-            compare::delete_withdrawn(&readback, &ledger, &config.management, &stopped).await;
+            let rules = &config.management;
+            compare::delete_withdrawn(&readback, &ledger, rules, &health, &stopped).await;
             Ok(())
         }));
         // The observers stop with the senders, so that status and metrics answer until the end.

@@ -2,7 +2,7 @@
 //! signed with the key of its certificate, a token of another issuer, or the token of a managed identity.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
@@ -62,6 +62,22 @@ pub(super) struct BySignature {
     pub(super) client_id: String,
     /// The URL of the token endpoint.
     pub(super) audience: String,
+    pub(super) ends: CertificateEnd,
+}
+
+/// The end of the certificate that signed last. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CertificateEnd(Arc<Mutex<Option<DateTime<Utc>>>>);
+
+impl CertificateEnd {
+    /// `None`: none has signed.
+    pub(super) fn now(&self) -> Option<DateTime<Utc>> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, ends: DateTime<Utc>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
+    }
 }
 
 #[async_trait]
@@ -75,6 +91,7 @@ impl ClientAssertion for BySignature {
         let now = Utc::now();
         let certificate = Certificate::read(&content, self.password.expose(), now)
             .map_err(|error| unusable(error.to_string()))?;
+        self.ends.set(certificate.ends);
         let left = certificate.ends - now;
         if left < TimeDelta::days(REMINDER) {
             tracing::warn!(%file, days = left.num_days(), "the certificate ends soon: make a new one");

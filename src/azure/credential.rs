@@ -17,7 +17,7 @@ use azure_identity::{
     Executor, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
 
-use super::assertion::{ByFile, ByIdentity, BySignature};
+use super::assertion::{ByFile, ByIdentity, BySignature, CertificateEnd};
 use super::http;
 use super::refusal::SignInError;
 use super::sign_in::{SignIn, Who};
@@ -37,6 +37,8 @@ pub(super) struct Tools {
     /// The client for the metadata service. It is made once, so that a later sign-in cannot fail at files
     /// that have gone since.
     pub(super) metadata: OnceLock<reqwest::Client>,
+    /// The end of the certificate that signed last.
+    pub(super) certificate_ends: CertificateEnd,
 }
 
 impl Tools {
@@ -57,6 +59,7 @@ impl Tools {
                     password: password.clone(),
                     client_id: client_id.clone(),
                     audience: format!("{}/{tenant_id}/oauth2/v2.0/token", sign_in.authority),
+                    ends: self.certificate_ends.clone(),
                 };
                 self.by_assertion(sign_in, assertion)
             }

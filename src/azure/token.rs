@@ -8,7 +8,9 @@ use std::time::{Instant, SystemTime};
 use azure_core::credentials::AccessToken;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 
+use super::assertion::CertificateEnd;
 use super::credential::{Signer, Tools};
 use super::pace::{TokenLife, pass};
 use super::refusal::RefusedAnswer;
@@ -29,6 +31,19 @@ pub struct TokenSource {
     /// The task that holds it signs in. The others wait, and use the token that it gets.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<TokenState>,
+    /// The time of the last sign-in that succeeded: a renewal drops the state, and not this.
+    last: Mutex<Option<DateTime<Utc>>>,
+}
+
+/// How the sign-ins with a credential stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SignInStanding {
+    /// What is wrong with them while the cached token is still good. `None`: nothing is.
+    pub trouble: Option<String>,
+    /// The last one that succeeded.
+    pub last: Option<DateTime<Utc>>,
+    /// The end of the certificate that signed last. `None`: none has.
+    pub certificate_ends: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug)]
@@ -39,7 +54,7 @@ struct TokenState {
     last: Option<(AccessToken, TokenLife)>,
     /// The time before which no renewal is tried. `None`: at any time.
     paused_until: Option<Instant>,
-    /// What [`TokenSource::trouble`] returns.
+    /// See [`SignInStanding`].
     trouble: Option<String>,
 }
 
@@ -61,13 +76,19 @@ impl TokenSource {
     /// # Errors
     /// [`SignInError::Settings`].
     pub fn new(sign_in: SignIn, http: reqwest::Client, azure: &Azure) -> Result<Self, SignInError> {
-        let tools = Tools { http, azure: azure.clone(), metadata: OnceLock::new() };
+        let tools = Tools {
+            http,
+            azure: azure.clone(),
+            metadata: OnceLock::new(),
+            certificate_ends: CertificateEnd::default(),
+        };
         let signer = tools.signer(&sign_in)?;
         Ok(Self {
             tools,
             pacer: Pacer::with_pauses(azure.sign_in_pause, Instant::now()),
             turn: tokio::sync::Mutex::new(()),
             state: Mutex::new(TokenState::new(sign_in, signer)),
+            last: Mutex::default(),
         })
     }
 
@@ -79,9 +100,11 @@ impl TokenSource {
         self.access().await.map(|token| Secret::new(token.token.secret()))
     }
 
-    /// Describes a problem with sign-ins while the cached token is still good. `None`: there is no problem.
-    pub fn trouble(&self) -> Option<String> {
-        self.with(|state| state.trouble.clone())
+    /// Returns how the sign-ins stand.
+    pub fn standing(&self) -> SignInStanding {
+        let trouble = self.with(|state| state.trouble.clone());
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        SignInStanding { trouble, last, certificate_ends: self.tools.certificate_ends.now() }
     }
 
     /// Does the same as [`TokenSource::token`], and also returns when the token ends.
@@ -237,6 +260,7 @@ impl TokenSource {
                 "{who} gives one that has expired already; check this machine's clock"
             )));
         };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Utc::now());
         // The monotonic clock measures the remaining lifetime, so jumps of the system clock do no harm.
         let life = TokenLife { began: Instant::now(), lasts };
         let trouble = life.is_short().then(|| {

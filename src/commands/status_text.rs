@@ -7,8 +7,8 @@ use crate::admin::{RelayStatus, SendingStatus, Status};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{
-    LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, Room, SetBack, TargetMode,
-    TargetStatus,
+    JudgingState, LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, Room, SetBack,
+    TargetMode, TargetStatus,
 };
 use crate::pure::count::Count;
 use crate::pure::safe;
@@ -18,6 +18,7 @@ use crate::pure::safe;
 pub(super) fn text(status: &Status, now: DateTime<Utc>, width: usize) -> String {
     let mut page = StatusPage { text: String::new(), now, width };
     page.head(status);
+    status.ledger.judging.iter().for_each(|judging| page.judging(*judging));
     page.list("Degraded", &status.degraded);
     if let Some(relay) = &status.relay {
         page.feeds(relay);
@@ -81,6 +82,11 @@ impl StatusPage {
             None => format!("misp-sentinel-relay {version}: no relay is running"),
         };
         self.line(&line);
+    }
+
+    fn judging(&mut self, judging: JudgingState) {
+        let JudgingState { judged, observables } = judging;
+        self.line(&format!("  The policy is applied anew: {judged} of {observables} observables; until then nothing leaves that it has not judged, but new withdrawals"));
     }
 
     fn list(&mut self, title: &str, lines: &[String]) {
@@ -147,13 +153,24 @@ impl StatusPage {
     }
 
     fn targets(&mut self, status: &Status) {
-        let titles = "Target|Mode|Delivered|Withdrawn|Rejected|Withdrawals|Live|Backlog|In flight|Last accepted|Next try";
+        let titles =
+            "Target|Mode|Wanted|Delivered|Withdrawn|Rejected|Signed in|Last accepted|Next try";
         let sending = status.relay.as_ref().map_or(&[][..], |relay| &relay.targets);
         let sending_to = |name: &str| sending.iter().find(|one| one.target == name);
         let of_ledger = status.ledger.targets.iter();
         let rows: Vec<_> =
             of_ledger.map(|target| self.target(target, sending_to(&target.target))).collect();
-        self.table(titles, &rows, &[2, 3, 4, 5, 6, 7, 8]);
+        self.table(titles, &rows, &[2, 3, 4, 5]);
+        let titles = "Objects that wait|Withdrawals|Live|Backlog|Oldest|Done in|In flight|Quota";
+        let of_ledger = status.ledger.targets.iter();
+        let rows: Vec<_> =
+            of_ledger.map(|target| self.waiting(target, sending_to(&target.target))).collect();
+        self.table(titles, &rows, &[1, 2, 3, 4, 5, 6, 7]);
+        let ends = sending.iter().filter_map(|one| {
+            let ends = one.health.certificate_ends?;
+            Some(format!("{} {}", one.target, self.ahead(Some(ends))))
+        });
+        self.list("Client certificates end", &ends.collect::<Vec<_>>());
         let files = sending
             .iter()
             .filter_map(|one| Some(format!("{}: {}", one.target, one.file.as_ref()?)));
@@ -165,17 +182,34 @@ impl StatusPage {
     }
 
     fn target(&self, target: &TargetStatus, sending: Option<&SendingStatus>) -> Vec<String> {
-        let figures = [target.delivered, target.withdrawn, target.rejected];
-        let unknown = || "-".to_owned();
+        let figures = [target.wanted, target.delivered, target.withdrawn, target.rejected];
         // Without a relay, the ledger has the mode of the last start.
         let mode =
             sending.map_or_else(|| target.mode.word().to_owned(), |sending| sending.mode.clone());
         let health = sending.map(|sending| &sending.health);
         let mut row = vec![target.target.clone(), mode];
-        row.extend(figures.iter().chain(&target.queue).map(i64::to_string));
-        row.push(health.map_or_else(unknown, |health| health.in_flight.to_string()));
+        row.extend(figures.iter().map(i64::to_string));
+        row.push(self.ago(health.and_then(|health| health.signed_in_at)));
         row.push(self.ago(health.and_then(|health| health.last_accepted)));
         row.push(self.ahead(health.and_then(|health| health.next_try)));
+        row
+    }
+
+    fn waiting(&self, target: &TargetStatus, sending: Option<&SendingStatus>) -> Vec<String> {
+        let unknown = || "-".to_owned();
+        let mut row = vec![target.target.clone()];
+        row.extend(target.waiting.iter().map(|lane| lane.objects.to_string()));
+        let oldest = target.waiting.iter().filter_map(|lane| lane.oldest).min();
+        row.push(oldest.map_or_else(unknown, |at| self.ago_millis(at)));
+        let eta = sending.and_then(|sending| sending.eta_seconds);
+        row.push(eta.map_or_else(unknown, age));
+        let health = sending.map(|sending| &sending.health);
+        row.push(health.map_or_else(unknown, |health| health.in_flight.to_string()));
+        let quota = health.and_then(|health| health.quota.as_ref());
+        row.push(quota.map_or_else(unknown, |quota| match quota.requests_limit {
+            0 => unknown(),
+            limit => format!("{} of {limit} requests", quota.requests),
+        }));
         row
     }
 
@@ -195,8 +229,10 @@ impl StatusPage {
             Some(at) => format!("caught up {}", self.ago(Some(at))),
             None => "not caught up yet".to_owned(),
         };
+        let answered = rest.answered_at.map(|at| format!("; last answer {}", self.ago(Some(at))));
+        let answered = answered.unwrap_or_default();
         self.line("");
-        self.line(&format!("  REST: {key}; {caught_up}"));
+        self.line(&format!("  REST: {key}; {caught_up}{answered}"));
     }
 
     fn warninglists(&mut self, lists: &ListsState) {
@@ -302,8 +338,8 @@ fn age(seconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::admin::Means;
-    use crate::deliver::DeliveryHealth;
-    use crate::ledger::GapStatus;
+    use crate::deliver::{DeliveryHealth, QuotaStatus};
+    use crate::ledger::{GapStatus, WaitingObjects};
 
     const WEBHOOK: Means = Means { webhook: true, rest: false };
     const NEITHER: Means = Means { webhook: false, rest: false };
@@ -340,7 +376,16 @@ mod tests {
                     in_flight: 1,
                     last_accepted: Some(at(-86_400 * 3)),
                     next_try: Some(at(30)),
+                    signed_in_at: Some(at(-300)),
+                    certificate_ends: Some(at(86_400 * 40)),
+                    quota: Some(QuotaStatus {
+                        requests: 37,
+                        requests_limit: 99,
+                        ..QuotaStatus::default()
+                    }),
+                    ..DeliveryHealth::default()
                 },
+                eta_seconds: Some(180),
             }],
         }
     }
@@ -362,12 +407,20 @@ mod tests {
                 target: "soc".to_owned(),
                 delivered: 345,
                 rejected: 1,
-                queue: [0, 6, 7],
+                wanted: 360,
+                waiting: [0, 6, 700].map(|objects| WaitingObjects {
+                    objects,
+                    oldest: (objects > 0).then(|| at(-objects).timestamp_millis()),
+                }),
                 refusals: vec![refusal],
                 ..TargetStatus::default()
             }],
             ..LedgerStatus::default()
         }
+    }
+
+    fn squeezed(line: &str) -> String {
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -391,10 +444,13 @@ mod tests {
         }
         let row = |first: &str| {
             let line = text.lines().find(|line| line.trim_start().starts_with(first)).unwrap();
-            line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
+            squeezed(line)
         };
         assert_eq!(row("tcp://"), "tcp://misp:50000 connected lost 3 s ago 10 min ago 90 s");
-        assert_eq!(row("soc  "), "soc live 345 0 1 0 6 7 1 3 days ago in 30 s");
+        assert_eq!(row("soc  "), "soc live 360 345 0 1 5 min ago 3 days ago in 30 s");
+        let waits = "soc 0 6 700 11 min ago 3 min 1 37 of 99 requests";
+        assert!(text.lines().any(|line| squeezed(line) == waits), "{text}");
+        assert_eq!(row("- soc in"), "- soc in 40 days");
         assert_eq!(row("webhook  "), "webhook memory_full 4 2 min ago 60 s ago");
         assert!(text.lines().all(|line| line == line.trim_end()));
     }

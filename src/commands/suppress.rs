@@ -38,7 +38,8 @@ const LONGEST: usize = 1_500;
 #[serde(deny_unknown_fields)]
 pub struct Suppress {
     pub value: String,
-    /// When it ends, Unix milliseconds; `None` means when it is taken back.
+    /// When it ends; `None` means when it is taken back. RFC 3339 in JSON, or Unix milliseconds.
+    #[serde(with = "crate::ledger::rfc3339_option", default)]
     pub until: Option<i64>,
     #[serde(default)]
     pub reason: String,
@@ -55,7 +56,7 @@ async fn withhold(services: &Services, asked: Suppress) -> anyhow::Result<Suppre
     ensure!(reason.len() <= LONGEST, "the reason is too long");
     ensure!(
         until.is_none_or(|until| until > Ledger::now()),
-        "the time is over already: it is Unix milliseconds"
+        "the time is over already: give an RFC 3339 time, or Unix milliseconds"
     );
     let Services { ledger, views, .. } = services;
     let suppressed = ledger.suppress(views, value, reason, until, Ledger::now()).await;

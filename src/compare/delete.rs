@@ -12,8 +12,9 @@ use super::look::uuid_of;
 use super::{INDICATOR, LookError, ReadableTarget, Readback};
 use crate::azure::manage::WorkspaceObject;
 use crate::config::Management;
+use crate::deliver::Health;
 use crate::ledger::{Deletable, Deletion, Ledger, millis};
-use crate::metrics::{self, Part};
+use crate::metrics;
 use crate::pure::stix::Withdraw;
 use crate::pure::verify::lives;
 
@@ -31,6 +32,7 @@ pub async fn delete_withdrawn(
     readback: &Readback,
     ledger: &Ledger,
     rules: &Management,
+    health: &Health,
     stop: &CancellationToken,
 ) {
     let deleting = |place: &&ReadableTarget| place.withdraw == Withdraw::Delete;
@@ -42,7 +44,7 @@ pub async fn delete_withdrawn(
                 // A deletion that is interrupted here is still noted in the ledger, and is found there again.
                 () = stop.cancelled() => return,
                 done = pass.go() => {
-                    metrics::degraded(Part::Target(&place.target), "deletion", done.is_err());
+                    health.update(&place.target, |health| health.deletion = why(&done));
                     if let Err(error) = done {
                         tracing::warn!(target = place.target, %error, "withdrawn indicators cannot be deleted now");
                     }
@@ -56,6 +58,11 @@ pub async fn delete_withdrawn(
     }
     // Without a target to delete at, this part still waits: to return before the stop would be a fault.
     stop.cancelled().await;
+}
+
+fn why(done: &Result<(), LookError>) -> Option<String> {
+    let error = done.as_ref().err()?;
+    Some(format!("withdrawn indicators cannot be deleted now: {error}"))
 }
 
 struct Pass<'a> {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::destination::UploadResponse;
 use super::outcome::UploadOutcome;
+use super::quota::Quota;
 use super::session::{Session, SignInFailed, UploadAccess};
 use super::settle::Settling;
 use super::target_delivery::{FinishedRequest, PickedBatch, TargetDelivery};
@@ -19,7 +20,6 @@ use crate::caught::caught;
 use crate::config::{Delivery, Secret};
 use crate::ledger::{Lane, Ledger, SqlResult};
 use crate::metrics;
-use crate::pure::pacer::Pacer;
 
 /// Sends to all targets of one credential.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct Sender {
     ledger: Ledger,
     delivery: Delivery,
     session: Session,
-    pub(super) pacer: Pacer,
+    pub(super) quota: Quota,
     pub(super) targets: Vec<TargetDelivery>,
     in_flight: FuturesUnordered<BoxFuture<'static, FinishedRequest>>,
     /// The time at which the next slot opens, if it is known. No batch is picked before.
@@ -49,14 +49,14 @@ impl Sender {
         delivery: Delivery,
         ledger: Ledger,
         session: Session,
-        pacer: Pacer,
+        quota: Quota,
         target: TargetDelivery,
     ) -> Self {
         Self {
             ledger,
             delivery,
             session,
-            pacer,
+            quota,
             targets: vec![target],
             in_flight: FuturesUnordered::new(),
             slot_opens: None,
@@ -69,7 +69,10 @@ impl Sender {
     /// another sender's, or its requests go to a file.
     pub fn access_to(&self, target: &str) -> Option<UploadAccess> {
         self.targets.iter().find(|one| one.name == target)?;
-        Some(UploadAccess { tokens: self.session.tokens.clone()?, pacer: Some(self.pacer.clone()) })
+        Some(UploadAccess {
+            tokens: self.session.tokens.clone()?,
+            pacer: Some(self.quota.pacer.clone()),
+        })
     }
 
     /// Sends until `stop`, then waits for the answers of the requests in flight. While the ledger cannot be read or
@@ -139,7 +142,7 @@ impl Sender {
             // The token must be there before a slot is taken. Otherwise several slots could wait for one sign-in,
             // and their requests would leave together after it: more than the quota allows.
             let Some(token) = self.authorize().await else { return Ok(Some(Duration::ZERO)) };
-            if let Err(wait) = self.pacer.take(Instant::now()) {
+            if let Err(wait) = self.quota.pacer.take(Instant::now()) {
                 self.slot_opens = Some(Instant::now() + wait);
                 return Ok(Some(wait));
             }
@@ -196,8 +199,8 @@ impl Sender {
     fn signed_in<T>(&mut self, result: Result<T, SignInFailed>) -> Option<T> {
         match result {
             Ok(token) => {
-                let trouble = self.session.trouble();
-                self.targets.iter().for_each(|one| one.show_sign_in(trouble.as_ref()));
+                let standing = self.session.standing();
+                self.targets.iter().for_each(|one| one.show_sign_in(&standing));
                 Some(token)
             }
             Err(SignInFailed { error, pause }) => {
@@ -261,6 +264,7 @@ impl Sender {
         let (destination, sourcesystem) = (target.destination.clone(), target.sourcesystem.clone());
         let token_number = self.session.token_number;
         let started = Instant::now();
+        self.quota.used.sent(sending.len(), started);
         self.in_flight.push(Box::pin(async move {
             let objects: Vec<&str> = sending.iter().map(|one| one.json.as_str()).collect();
             let response = caught(destination.send(token.as_ref(), &sourcesystem, &objects)).await;
@@ -286,7 +290,7 @@ impl Sender {
         let settling = Settling {
             ledger: &self.ledger,
             delivery: &self.delivery,
-            pacer: &self.pacer,
+            pacer: &self.quota.pacer,
             session: &mut self.session,
             target,
             is_429_for_all,

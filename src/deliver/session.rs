@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
-use crate::azure::token::{SignInError, TokenSource};
+use crate::azure::token::{SignInError, SignInStanding, TokenSource};
 use crate::config::{Delivery, Secret};
 use crate::pure::backoff::Backoff;
 use crate::pure::pacer::Pacer;
@@ -103,9 +103,9 @@ impl Session {
         }
     }
 
-    /// Returns what is wrong with the sign-ins although there is a token.
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.tokens.as_ref()?.trouble()
+    /// Returns how the sign-ins stand.
+    pub(super) fn standing(&self) -> SignInStanding {
+        self.tokens.as_ref().map(|tokens| tokens.standing()).unwrap_or_default()
     }
 
     /// Notes that a target accepted the token of this number.

@@ -11,6 +11,7 @@ use super::destination::{Destination, UploadResponse};
 use super::health::Health;
 use super::lanes::{ChangeStep, Lanes, Picked, Space};
 use super::state::{Bisection, Record, Ruling, TargetState};
+use crate::azure::token::SignInStanding;
 use crate::config::{Limits, Target};
 use crate::ledger::{Lane, Ledger, Moment, Pending, Sending, SqlResult};
 use crate::pure::stix::Identity;
@@ -259,9 +260,14 @@ impl TargetDelivery {
         });
     }
 
-    /// Shows what is wrong with the sign-ins although there is a token.
-    pub(super) fn show_sign_in(&self, trouble: Option<&String>) {
-        self.health.update(&self.name, |health| health.sign_in = trouble.cloned());
+    /// Shows how the sign-ins stand.
+    pub(super) fn show_sign_in(&self, standing: &SignInStanding) {
+        let SignInStanding { trouble, last, certificate_ends } = standing.clone();
+        self.health.update(&self.name, |health| {
+            health.sign_in = trouble;
+            health.signed_in_at = last;
+            health.certificate_ends = certificate_ends;
+        });
     }
 
     fn show_requests(&self) {

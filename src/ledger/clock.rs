@@ -39,7 +39,8 @@ const SET_BACK: &str = "clock set back";
 /// That the clock went back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetBack {
-    /// When it was noticed, Unix milliseconds.
+    /// When it was noticed, Unix milliseconds; RFC 3339 in JSON.
+    #[serde(with = "crate::ledger::rfc3339")]
     pub at: i64,
     /// By how much, milliseconds.
     pub by: i64,

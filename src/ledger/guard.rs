@@ -131,7 +131,8 @@ pub struct Held {
     pub event: Uuid,
     pub info: String,
     pub claims: i64,
-    /// Unix milliseconds.
+    /// Unix milliseconds; RFC 3339 in JSON.
+    #[serde(with = "super::rfc3339")]
     pub since: i64,
     /// One of the values.
     pub example: String,

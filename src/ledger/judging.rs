@@ -4,13 +4,24 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::sql::Result;
 use super::start::unjudged;
-use super::tables::counters;
 use super::tables::pending::Pending;
+use super::tables::{claims, counters};
 use super::{Ledger, Views, WITHDRAWN};
+
+/// How far the judging of all claims has come. Meanwhile the policy that is in force counts for what is judged, and
+/// nothing else leaves but new withdrawals.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgingState {
+    /// Observables that are judged.
+    pub judged: usize,
+    /// All observables that anything claims.
+    pub observables: usize,
+}
 
 /// How far a view has come. Observables are judged in the order of their keys.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +31,7 @@ struct JudgedUpTo {
     before: i64,
     /// All observables up to this one are judged.
     judged: Uuid,
+    state: JudgingState,
 }
 
 /// The views that are being judged anew.
@@ -36,17 +48,19 @@ impl BeingJudged {
     }
 
     /// Nothing of these views is judged yet.
-    fn begin(&self, views: &Views, before: i64) {
-        let progress = JudgedUpTo { before, judged: Uuid::nil() };
+    fn begin(&self, views: &Views, before: i64, observables: usize) {
+        let state = JudgingState { judged: 0, observables };
+        let progress = JudgedUpTo { before, judged: Uuid::nil(), state };
         self.views().extend(views.iter().map(|view| (view.name.clone(), progress)));
     }
 
-    /// All observables up to this one are judged in these views.
-    pub(super) fn advance(&self, views: &Views, last: Uuid) {
+    /// All observables up to this one are judged in these views: so many.
+    pub(super) fn advance(&self, views: &Views, last: Uuid, judged: usize) {
         let mut judging = self.views();
         for view in views.iter() {
             if let Some(progress) = judging.get_mut(&view.name) {
                 progress.judged = last.max(progress.judged);
+                progress.state.judged = judged.max(progress.state.judged);
             }
         }
     }
@@ -61,7 +75,7 @@ impl BeingJudged {
 
     fn holds(&self, view: &str, pending: &Pending) -> bool {
         let judging = self.views();
-        let Some(JudgedUpTo { before, judged }) = judging.get(view) else { return false };
+        let Some(JudgedUpTo { before, judged, .. }) = judging.get(view) else { return false };
         let is_new_withdrawal = pending.version == WITHDRAWN && pending.change > *before;
         let is_judged = !pending.context && pending.observable <= *judged;
         !(is_new_withdrawal || is_judged)
@@ -74,7 +88,12 @@ impl Ledger {
         let all = views.clone();
         let read = self.read(move |tx| Ok((unjudged(tx, &all)?, counters::last_change(tx)?)));
         let (unjudged, before) = read.await?;
-        self.shared.judging.begin(&unjudged, before);
+        let observables = match unjudged.is_empty() {
+            true => 0,
+            false => self.read_counts(claims::count_objects).await?,
+        };
+        let observables = usize::try_from(observables).unwrap_or_default();
+        self.shared.judging.begin(&unjudged, before, observables);
         Ok(())
     }
 
@@ -83,6 +102,13 @@ impl Ledger {
     #[must_use]
     pub fn is_unjudged(&self, view: &str, pending: &Pending) -> bool {
         self.shared.judging.holds(view, pending)
+    }
+
+    /// How far the slowest of the views that are being judged anew has come; `None`: none is.
+    #[must_use]
+    pub fn judging(&self) -> Option<JudgingState> {
+        let judging = self.shared.judging.views();
+        judging.values().map(|view| view.state).min_by_key(|state| state.judged)
     }
 
     /// Whether views are being judged anew.

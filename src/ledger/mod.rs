@@ -68,6 +68,7 @@ mod time;
 mod upkeep;
 mod verify;
 mod views;
+mod waiting;
 mod warninglists;
 mod whole;
 mod withdraw;
@@ -89,6 +90,7 @@ pub use explain::Telling;
 pub use finding::Finding;
 pub use forget::Forgotten;
 pub use guard::Held;
+pub use judging::JudgingState;
 pub use lane::Lane;
 pub use open::OpenError;
 pub use resync::{Resync, ResyncPhase, may_empty};
@@ -110,12 +112,13 @@ pub use tables::reads::{Candidate, DueRead, Listing, Pauses, ResyncCount, Unread
 pub use tables::standings::{Delivered, Refusal};
 pub use tables::targets::{TargetEntry, TargetMode};
 pub use tables::wanted::WITHDRAWN;
-pub use time::millis;
+pub use time::{millis, rfc3339, rfc3339_option};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 pub use upkeep::Upkeep;
 pub use verify::{Accepted, Deletion, Mending};
 pub use views::{Member, View, Views};
+pub use waiting::{TargetFigures, WaitingObjects};
 pub use warninglists::{
     InForce, ListsState, Warninglists, copy as copy_warninglists, load as load_warninglists,
 };
@@ -156,6 +159,8 @@ struct Shared {
     told: warninglists::Told,
     /// What is being judged anew.
     judging: judging::BeingJudged,
+    /// What was counted of each target, and when.
+    figures: waiting::CountedFigures,
     /// Where the file is.
     folder: PathBuf,
     /// Only one process at a time opens the ledger.
@@ -172,6 +177,7 @@ impl Shared {
             failed: Mutex::new(None),
             told: warninglists::Told::default(),
             judging: judging::BeingJudged::default(),
+            figures: waiting::CountedFigures::default(),
             folder,
             lock,
         }

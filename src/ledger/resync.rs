@@ -17,9 +17,14 @@ pub struct Resync {
     /// Only this event.
     #[serde(default)]
     pub event: Option<Uuid>,
-    /// Unix milliseconds.
+    /// Unix milliseconds; RFC 3339 in JSON.
+    #[serde(with = "crate::ledger::rfc3339")]
     pub began_at: i64,
+    #[serde(with = "crate::ledger::rfc3339_option", default)]
     pub finished_at: Option<i64>,
+    /// When the last resync of everything ended, whatever was compared since.
+    #[serde(with = "crate::ledger::rfc3339_option", default)]
+    pub whole_at: Option<i64>,
     /// What the listing named.
     pub events: i64,
     pub attributes: i64,
@@ -42,12 +47,30 @@ pub fn may_empty(source: &str) -> String {
 }
 
 impl Resync {
-    fn begun(since: Option<i64>, event: Option<Uuid>, now: i64) -> Self {
+    /// One that begins after `last`.
+    fn begun(since: Option<i64>, event: Option<Uuid>, last: Option<&Self>, now: i64) -> Self {
+        let whole_at = last.and_then(|last| last.whole_at);
         let (phase, events) = match event {
             None => (ResyncPhase::Listing, 0),
             Some(_) => (ResyncPhase::Reading, 1),
         };
-        Self { phase, since, event, began_at: now, finished_at: None, events, attributes: 0 }
+        Self {
+            phase,
+            since,
+            event,
+            began_at: now,
+            finished_at: None,
+            whole_at,
+            events,
+            attributes: 0,
+        }
+    }
+
+    /// The same after all that it names was compared.
+    #[must_use]
+    pub fn done(&self, now: i64) -> Self {
+        let whole_at = if self.is_whole() { Some(now) } else { self.whole_at };
+        Self { phase: ResyncPhase::Done, finished_at: Some(now), whole_at, ..self.clone() }
     }
 
     /// Whether it compares everything.
@@ -75,7 +98,8 @@ impl Ledger {
 
     /// Begins a full resync in place of any that is under way.
     pub async fn restart_resync(&self, source: &str, since: Option<i64>, now: i64) -> Result<()> {
-        self.store_resync(source, &Resync::begun(since, None, now)).await?;
+        let last = self.resync(source).await?;
+        self.store_resync(source, &Resync::begun(since, None, last.as_ref(), now)).await?;
         self.shared.asked.notify_waiters();
         Ok(())
     }
@@ -84,10 +108,10 @@ impl Ledger {
     pub async fn resync_event(&self, source: &str, event: Uuid, now: i64) -> Result<()> {
         self.ask_for(source, &[Candidate { event, weight: 0 }], Listing::Resync, now).await?;
         // A resync under way waits for this read too, and a smaller one must not take its place.
-        let under_way =
-            self.resync(source).await?.is_some_and(|one| one.phase != ResyncPhase::Done);
-        if !under_way {
-            self.store_resync(source, &Resync::begun(None, Some(event), now)).await?;
+        let last = self.resync(source).await?;
+        if last.as_ref().is_none_or(|one| one.phase == ResyncPhase::Done) {
+            let begun = Resync::begun(None, Some(event), last.as_ref(), now);
+            self.store_resync(source, &begun).await?;
         }
         self.shared.asked.notify_waiters();
         Ok(())
@@ -128,12 +152,22 @@ mod tests {
 
     #[test]
     fn a_resync_that_compares_less_stands_in_no_others_way() {
-        let full = Resync::begun(None, None, 0);
+        let full = Resync::begun(None, None, None, 0);
         assert!(full.covers(None) && full.covers(Some(7)));
-        let partial = Resync::begun(Some(5), None, 0);
+        let partial = Resync::begun(Some(5), None, None, 0);
         assert!(partial.covers(Some(7)) && !partial.covers(Some(3)) && !partial.covers(None));
-        let event = Resync::begun(None, Some(Uuid::nil()), 0);
+        let event = Resync::begun(None, Some(Uuid::nil()), None, 0);
         assert!(!event.covers(None) && !event.covers(Some(7)));
         assert!(!Resync { phase: ResyncPhase::Done, ..full }.covers(None));
+    }
+
+    #[test]
+    fn the_last_resync_of_everything_is_remembered_through_smaller_ones() {
+        let full = Resync::begun(None, None, None, 1).done(5);
+        assert_eq!(full.whole_at, Some(5));
+        let event = Resync::begun(None, Some(Uuid::nil()), Some(&full), 6).done(7);
+        assert_eq!((event.finished_at, event.whole_at), (Some(7), Some(5)));
+        let next = Resync::begun(None, None, Some(&event), 8);
+        assert_eq!((next.whole_at, next.done(9).whole_at), (Some(5), Some(9)));
     }
 }

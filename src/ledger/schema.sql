@@ -175,6 +175,9 @@ CREATE TABLE delivered (
 );
 CREATE INDEX delivered_resend ON delivered (target, resend_at) WHERE resend_at IS NOT NULL;
 CREATE INDEX delivered_rejected ON delivered (target) WHERE rejected IS NOT NULL;
+-- For counts of the others, which are a million.
+CREATE INDEX delivered_context ON delivered (target) WHERE context;
+CREATE INDEX delivered_unaccepted ON delivered (target) WHERE accepted IS NULL AND NOT context;
 CREATE INDEX delivered_deletion ON delivered (target, deletion) WHERE accepted = 0 AND NOT context;
 
 CREATE TABLE targets (

@@ -83,14 +83,14 @@ impl Ledger {
         if views.is_empty() {
             return Ok(false);
         }
-        let step = async |objects: Vec<Uuid>, last| {
+        let step = async |objects: Vec<Uuid>, last, done| {
             let views = views.clone();
             let judge = move |unit: &Unit<'_>| {
                 let mut change = Change::new(&views, None, now).in_lane(Lane::Backlog);
                 refresh(unit, &objects, &mut change)?;
                 let views = views.clone();
                 unit.then(move |shared| {
-                    shared.judging.advance(&views, last);
+                    shared.judging.advance(&views, last, done);
                     shared.changed.notify_waiters();
                 });
                 Ok(())
@@ -104,7 +104,7 @@ impl Ledger {
             let Some(last) = objects.last() else { break };
             after = *last;
             done += objects.len();
-            step(objects, after).await?;
+            step(objects, after, done).await?;
             progress(done);
         }
         self.write(move |unit| {

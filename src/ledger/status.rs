@@ -10,10 +10,10 @@ use super::tables::reads::{ResyncCount, Unread};
 use super::tables::standings::Refusal;
 use super::tables::targets::{RegisteredTarget, TargetMode, TargetView};
 use super::tables::{
-    announced, claims, delivered, events, gaps, held, queue, reads, settings, standings,
-    suppressed, targets, wanted,
+    announced, claims, events, gaps, held, queue, reads, settings, standings, suppressed, targets,
+    wanted,
 };
-use super::{Ledger, Resync, Room, SetBack};
+use super::{JudgingState, Ledger, Resync, Room, SetBack, WaitingObjects};
 
 /// Figures of the ledger, for `status` and metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub struct LedgerStatus {
     /// The last full resync, under way or done.
     #[serde(default)]
     pub resync: Option<ResyncStatus>,
+    /// The judging that is under way after a change of policy, rendering or mapping.
+    #[serde(default)]
+    pub judging: Option<JudgingState>,
     pub gaps: Vec<GapStatus>,
     /// When this machine's clock last went back.
     #[serde(default)]
@@ -76,12 +79,18 @@ pub struct TargetStatus {
     pub view: String,
     #[serde(default)]
     pub mode: TargetMode,
+    /// Live indicators that it should hold.
+    #[serde(default)]
+    pub wanted: i64,
     /// Indicators that Sentinel accepted and that were not withdrawn since.
     pub delivered: i64,
     pub withdrawn: i64,
     pub rejected: i64,
     /// Open changes per lane: withdrawals, live, backlog.
     pub queue: [i64; 3],
+    /// Objects that wait, per lane: withdrawals, live, backlog. In a large ledger, as counted a while ago.
+    #[serde(default)]
+    pub waiting: [WaitingObjects; 3],
     /// Objects that Sentinel refused, in its words; the first few.
     pub refusals: Vec<Refusal>,
 }
@@ -122,6 +131,7 @@ impl Ledger {
             warninglists_waiting: self.waiting_warninglists().await?,
             suppressed: self.read_counts(suppressed::count).await?,
             resync: self.resync_status().await?,
+            judging: self.judging(),
             gaps: self.read_counts(gaps::by_reason).await?,
             clock_set_back: self.last_set_back().await?,
             targets,
@@ -151,13 +161,15 @@ impl Ledger {
     }
 
     async fn target_status(&self, known: RegisteredTarget) -> Result<TargetStatus> {
+        let figures = self.figures(&known.entry.target, &known.view).await?;
         self.read_counts(move |tx| {
             let RegisteredTarget { entry, view } = known;
             let at = TargetView { target: &entry.target, view: &view };
-            let count = delivered::count(tx, at.target)?;
             Ok(TargetStatus {
-                delivered: count.live,
-                withdrawn: count.withdrawn,
+                wanted: figures.wanted,
+                delivered: figures.delivered,
+                withdrawn: figures.withdrawn,
+                waiting: figures.waiting,
                 rejected: standings::count_refused(tx, at)?,
                 queue: queue::depths(tx, at.target)?,
                 refusals: standings::refusals(tx, at)?,

@@ -21,9 +21,11 @@ const STEP: i64 = 100;
 pub struct Suppressed {
     /// As the operator wrote it.
     pub value: String,
-    /// Unix milliseconds.
+    /// Unix milliseconds; RFC 3339 in JSON.
+    #[serde(with = "crate::ledger::rfc3339")]
     pub since: i64,
     /// `None`: until it is taken back.
+    #[serde(with = "crate::ledger::rfc3339_option", default)]
     pub until: Option<i64>,
     pub reason: String,
     /// How many claims it withholds now.
@@ -36,6 +38,7 @@ pub struct Lifted {
     /// As the operator wrote it.
     pub value: String,
     /// Unix milliseconds; `None`: until it was to be taken back.
+    #[serde(with = "crate::ledger::rfc3339_option", default)]
     pub until: Option<i64>,
     pub reason: String,
 }

@@ -58,7 +58,11 @@ async fn short_lived_token_is_renewed_before_its_end_and_used_while_entra_is_awa
     assert_eq!(tokens.token().await.unwrap(), first, "still good, renewal failed");
     assert_eq!(tokens.token().await.unwrap(), first, "still good, renewal paused");
     assert_eq!(sandbox.sign_ins(), 2);
-    assert!(tokens.trouble().unwrap().contains("cannot be renewed"), "{:?}", tokens.trouble());
+    assert!(
+        tokens.standing().trouble.unwrap().contains("cannot be renewed"),
+        "{:?}",
+        tokens.standing().trouble
+    );
 }
 
 #[tokio::test]

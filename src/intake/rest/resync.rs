@@ -134,8 +134,7 @@ impl RestIntake {
                 );
             }
         }
-        let phase = ResyncPhase::Done;
-        let done = Resync { phase, finished_at: Some(now()), ..resync.clone() };
+        let done = resync.done(now());
         // If another resync was begun in its place meanwhile, that one stays.
         self.ledger.advance_resync(self.source(), &resync, &done).await?;
         tracing::info!(

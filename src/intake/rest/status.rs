@@ -39,6 +39,9 @@ pub struct RestState {
     pub empty: bool,
     /// The end of the last catch-up. `None` before the first one.
     pub caught_up_at: Option<DateTime<Utc>>,
+    /// The last request that MISP answered as it should. `None` before the first one.
+    #[serde(default)]
+    pub answered_at: Option<DateTime<Utc>>,
     /// The last failure, with the remedy. `None` once a request succeeds.
     pub error: Option<String>,
     /// The time of the next attempt after a failure.
@@ -87,6 +90,7 @@ impl RestStatus {
 
     pub(super) fn succeeded(&self) {
         let mended = self.with(|state| {
+            state.answered_at = Some(Utc::now());
             state.next_try = None;
             state.error.take().is_some()
         });

@@ -113,8 +113,10 @@ row! {
     pub struct GapStatus {
         pub intake: String,
         pub reason: String,
-        /// Unix milliseconds.
+        /// Unix milliseconds; RFC 3339 in JSON.
+        #[serde(with = "crate::ledger::rfc3339")]
         pub since: i64,
+        #[serde(with = "crate::ledger::rfc3339")]
         pub until: i64,
         pub times: i64,
     }

@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use super::packed::UnpackedBody;
 use super::targets::TargetView;
-use crate::ledger::sql::{Result, Transaction, row, statements, values};
+use crate::ledger::lane::Lane;
+use crate::ledger::sql::{Result, SqlError, Transaction, row, statements, values};
 
 /// Versions that differ from what the target holds or refused, and those whose outcome is unknown;
 /// withdrawals also of what may have arrived before a refusal.
@@ -71,6 +72,20 @@ statements! {
         unsettled!(),
         ")"
     );
+    // SQLite finds the objects of each change, and what the target has of each, by an index.
+    COUNT_BY_LANE(Integer, Text) = concat!(
+        "SELECT q.lane, count(*) AS objects FROM queue q JOIN wanted w ON w.change = q.change
+         LEFT JOIN delivered d ON d.target = $2 AND d.object = w.object
+         WHERE q.target = $2 AND q.change <> 0 AND (",
+        unsettled!(),
+        ") GROUP BY q.lane"
+    );
+    COUNT_ALL(Integer, Text, Text) = concat!(
+        "SELECT count(*) FROM wanted w LEFT JOIN delivered d ON d.target = $2 AND d.object = w.object
+         WHERE w.view = $3 AND (",
+        unsettled!(),
+        ")"
+    );
     ALTERED(Integer, Text, Text, Integer, Bytes, Integer) =
         "SELECT w.object, w.body, w.version, q.event, d.accepted IS NOT NULL AS known,
              EXISTS (SELECT 1 FROM claims c
@@ -125,6 +140,15 @@ row! {
     }
 }
 
+row! {
+    /// How many objects are pending because of the changes in a lane.
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::ledger) struct PendingInLane {
+        pub lane: Lane,
+        pub objects: i64,
+    }
+}
+
 /// Objects of a change, and where the next ones begin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PendingPage {
@@ -159,6 +183,24 @@ pub(in crate::ledger) fn page(
     let is_full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
     let last = found.last().map(|pending| pending.object);
     Ok(PendingPage { found, next: if is_full { last } else { end } })
+}
+
+/// How many objects a target has still to be sent because of changes other than 0, by lane.
+pub(in crate::ledger) fn count_by_lane(
+    tx: &Transaction<'_>,
+    target: &str,
+    now: i64,
+) -> Result<Vec<PendingInLane>> {
+    tx.rows(&COUNT_BY_LANE, &values![now, target])
+}
+
+/// How many objects a target has still to be sent, of all that its view wants.
+pub(in crate::ledger) fn count_all(
+    tx: &Transaction<'_>,
+    TargetView { target, view }: TargetView<'_>,
+    now: i64,
+) -> Result<i64> {
+    tx.row(&COUNT_ALL, &values![now, target, view])?.ok_or(SqlError::NoRow)
 }
 
 /// Objects whose final version is due to be sent once more.

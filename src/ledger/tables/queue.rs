@@ -12,6 +12,10 @@ statements! {
          WHERE target = $1 AND lane = $2 AND change > $3 ORDER BY change LIMIT $4";
     DEPTHS(Text) = "SELECT lane, count(*) FROM queue WHERE target = $1 GROUP BY lane";
     COUNT() = "SELECT count(*) FROM queue";
+    LANES(Text) =
+        "SELECT lane, MIN(opened_at) AS opened_at FROM queue WHERE target = $1 GROUP BY lane";
+    IS_EVERYTHING_OPEN(Text) =
+        "SELECT EXISTS (SELECT 1 FROM queue WHERE target = $1 AND change = 0)";
     // No conflict is expected: the number of a change is given once, and each target is in one view.
     OPEN(Text, Integer, Integer, Bytes, Integer) =
         "INSERT INTO queue (target, change, lane, event, opened_at, summary)
@@ -72,6 +76,26 @@ pub(in crate::ledger) fn depths(tx: &Transaction<'_>, target: &str) -> Result<[i
     let rows: Vec<(Lane, i64)> = tx.rows(&DEPTHS, &values![target])?;
     let depth = |lane| rows.iter().find(|(one, _)| *one == lane).map_or(0, |(_, depth)| *depth);
     Ok(Lane::ALL.map(depth))
+}
+
+row! {
+    /// What is open in a lane.
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::ledger) struct OpenLane {
+        pub lane: Lane,
+        /// When the notice of the oldest change arrived, Unix milliseconds.
+        pub oldest: i64,
+    }
+}
+
+/// The lanes of a target in which changes are open.
+pub(in crate::ledger) fn lanes(tx: &Transaction<'_>, target: &str) -> Result<Vec<OpenLane>> {
+    tx.rows(&LANES, &values![target])
+}
+
+/// Whether change 0 is open.
+pub(in crate::ledger) fn is_everything_open(tx: &Transaction<'_>, target: &str) -> Result<bool> {
+    tx.row(&IS_EVERYTHING_OPEN, &values![target])?.ok_or(SqlError::NoRow)
 }
 
 pub(in crate::ledger) fn count(tx: &Transaction<'_>) -> Result<i64> {

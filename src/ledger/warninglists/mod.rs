@@ -58,7 +58,8 @@ pub struct ListsState {
     pub pending: bool,
     pub lists: usize,
     pub entries: usize,
-    /// When MISP was last asked for them with success, Unix milliseconds.
+    /// When MISP was last asked for them with success, Unix milliseconds; RFC 3339 in JSON.
+    #[serde(with = "crate::ledger::rfc3339_option", default)]
     pub read_at: Option<i64>,
     /// Why MISP cannot be asked for them, with the remedy.
     pub error: Option<String>,

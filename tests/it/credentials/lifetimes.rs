@@ -123,7 +123,7 @@ async fn token_of_the_metadata_service_that_is_over_is_not_used() {
     assert!(matches!(error, SignInError::Unusable(_)), "{error}");
     assert!(error.to_string().contains("clock"), "{error}");
     source.token().await.unwrap();
-    assert!(source.trouble().unwrap().contains("managed identity endpoint"));
+    assert!(source.standing().trouble.unwrap().contains("managed identity endpoint"));
 }
 
 /// However often, and by how many at once, a token is asked for.

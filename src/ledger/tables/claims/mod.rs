@@ -45,6 +45,7 @@ statements! {
     FACTS(Text, Bytes, Bytes, Integer) = concat!("SELECT facts FROM claims", by_key!());
     OBJECT(Text, Bytes, Bytes, Integer) = concat!("SELECT object FROM claims", by_key!());
     COUNT() = "SELECT count(*) FROM claims";
+    COUNT_OBJECTS() = "SELECT count(DISTINCT object) FROM claims";
     // By the events: a claim has no source of its own.
     ARE_THERE(Text) =
         "SELECT EXISTS (SELECT 1 FROM events e WHERE e.source = $1
@@ -124,6 +125,11 @@ pub(in crate::ledger) fn facts(
 /// The observable of a claim.
 pub(in crate::ledger) fn object(tx: &Transaction<'_>, key: ClaimKey<'_>) -> Result<Option<Uuid>> {
     tx.row(&OBJECT, &by_key(key))
+}
+
+/// How many objects are claimed.
+pub(in crate::ledger) fn count_objects(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&COUNT_OBJECTS, &values![])?.ok_or(SqlError::NoRow)
 }
 
 pub(in crate::ledger) fn count(tx: &Transaction<'_>) -> Result<i64> {
