@@ -74,13 +74,7 @@ impl Ledger {
 }
 
 fn open(config: &LedgerConfig) -> Result<Ledger, OpenError> {
-    let folder = &config.data_dir;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| OpenError::Folder { path: folder.clone(), error })?;
-    let lock = lock(folder)?;
+    let DataFolder { path: folder, lock } = DataFolder::take(config)?;
     let path = folder.join("ledger.db");
     // Not for other users: it holds what policy keeps home. SQLite gives its other files the same
     // mode; whatever is wrong with the file is told by SQLite below.
@@ -91,13 +85,34 @@ fn open(config: &LedgerConfig) -> Result<Ledger, OpenError> {
     bring_schema(&mut writer, &path)?;
     check(&mut writer).map_err(describe)?;
     let readers = Readers::start(|| connect(READER_CACHE)).map_err(describe)?;
-    let shared = Arc::new(Shared::new(folder.clone(), lock));
+    let shared = Arc::new(Shared::new(folder, lock));
     let owner = Owner::start(writer, Arc::clone(&shared)).map_err(describe)?;
     Ok(Ledger { threads: Arc::new(Threads { owner, readers }), shared })
 }
 
+/// The data folder, held against other relays for as long as the lock is open.
+#[derive(Debug)]
+pub(super) struct DataFolder {
+    pub(super) path: PathBuf,
+    pub(super) lock: File,
+}
+
+impl DataFolder {
+    /// Makes the folder if there is none, and takes the lock in it.
+    pub(super) fn take(config: &LedgerConfig) -> Result<Self, OpenError> {
+        let path = config.data_dir.clone();
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| OpenError::Folder { path: path.clone(), error })?;
+        let lock = lock(&path)?;
+        Ok(Self { path, lock })
+    }
+}
+
 impl OpenError {
-    fn of(path: &Path, error: &SqlError) -> Self {
+    pub(super) fn of(path: &Path, error: &SqlError) -> Self {
         let path = path.to_path_buf();
         let words = error.to_string();
         match error.code() {
@@ -114,26 +129,30 @@ impl OpenError {
 /// Gives a new file its schema, and refuses one that this release does not read.
 fn bring_schema(writer: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let describe = |error: SqlError| OpenError::of(path, &error);
-    let found = writer.pragma("user_version").map_err(describe)?;
-    if found > VERSION {
-        return Err(OpenError::Newer { path: path.to_path_buf(), found, known: VERSION });
-    }
-    if found == VERSION {
-        // Builds from before the first release kept other columns under this version.
-        return match writer.run("SELECT event_number FROM claims LIMIT 0") {
-            // The column is not there. Any other fault is told as what it is.
-            Err(error) if error.is_of_statement() => {
-                Err(OpenError::Older { path: path.to_path_buf() })
-            }
-            other => other.map_err(describe),
-        };
-    }
     if !writer.is_empty().map_err(describe)? {
-        return Err(OpenError::Older { path: path.to_path_buf() });
+        return check_version(writer, path);
     }
     // In one transaction, so that a file has the whole schema and its version, or nothing.
     let create = format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT");
     writer.run(&create).map_err(describe)
+}
+
+/// Refuses a file that this release does not read.
+pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let describe = |error: SqlError| OpenError::of(path, &error);
+    let found = connection.pragma("user_version").map_err(describe)?;
+    if found > VERSION {
+        return Err(OpenError::Newer { path: path.to_path_buf(), found, known: VERSION });
+    }
+    if found < VERSION {
+        return Err(OpenError::Older { path: path.to_path_buf() });
+    }
+    // Builds from before the first release kept other columns under this version.
+    match connection.run("SELECT event_number FROM claims LIMIT 0") {
+        // The column is not there. Any other fault is told as what it is.
+        Err(error) if error.is_of_statement() => Err(OpenError::Older { path: path.to_path_buf() }),
+        other => other.map_err(describe),
+    }
 }
 
 /// Proves that the file can be read and written.

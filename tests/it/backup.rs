@@ -55,6 +55,22 @@ fn back_up(data_dir: &Path, to: &Path) -> std::process::Output {
     command.output().unwrap()
 }
 
+fn restore(data_dir: &Path, from: &Path, options: &[&str]) -> std::process::Output {
+    let mut command = program();
+    command.args(["ledger", "restore", from.to_str().unwrap()]).args(options);
+    command.env("MSR_LEDGER__DATA_DIR", data_dir).output().unwrap()
+}
+
+/// What a refused restore says. It leaves nothing in the folder but the lock.
+fn refused(folder: &Path, from: &Path) -> String {
+    let output = restore(folder, from, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    for file in std::fs::read_dir(folder).unwrap() {
+        assert_eq!(file.unwrap().file_name(), "relay.lock");
+    }
+    text(&output.stderr)
+}
+
 /// As docs/how-to/upgrade-and-backup.md has it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_goes_on_from_a_copy_that_was_made_under_load() {
@@ -100,11 +116,12 @@ async fn a_relay_goes_on_from_a_copy_that_was_made_under_load() {
     relay.stop();
     assert!(writes(&sandbox).values().all(|writes| *writes == 1), "{:?}", writes(&sandbox));
 
-    // The machine is lost, with all that came after the copy.
-    for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
-        std::fs::remove_file(relay.folder().join(name)).ok();
-    }
-    std::fs::copy(&copy, relay.folder().join("ledger.db")).unwrap();
+    // All that came after the copy is lost.
+    let kept = restore(relay.folder(), &copy, &[]);
+    assert_eq!(kept.status.code(), Some(1));
+    assert!(text(&kept.stderr).contains("--replace"), "{}", text(&kept.stderr));
+    let restored = restore(relay.folder(), &copy, &["--replace"]);
+    assert!(restored.status.success(), "{}", text(&restored.stderr));
     let checked = relay.command(&["ledger", "check"]);
     assert!(checked.status.success(), "{}", text(&checked.stdout));
     relay.restart(&publisher).await;
@@ -153,4 +170,41 @@ async fn a_backup_replaces_nothing_and_needs_no_relay() {
     let nowhere = back_up(relay.folder(), &elsewhere.path().join("absent/copy.db"));
     assert!(text(&nowhere.stderr).contains("write beside"), "{}", text(&nowhere.stderr));
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 1, "nothing is left over");
+}
+
+#[tokio::test]
+async fn a_restore_takes_a_sound_copy_of_this_release_and_no_relay_runs_meanwhile() {
+    let sandbox = Sandbox::start(Settings::default()).await.unwrap();
+    let publisher = Publisher::bind();
+    let mut relay = Relay::start(&sandbox, &publisher, &[]).await;
+    publisher.send(&event(then(), 1)).await;
+    eventually(&sandbox, |sandbox| held(sandbox).len() == 200).await;
+    let elsewhere = TempDir::new().unwrap();
+    let copy = elsewhere.path().join("copy.db");
+    let copied = back_up(relay.folder(), &copy);
+    assert!(copied.status.success(), "{}", text(&copied.stderr));
+
+    let held_by_a_relay = restore(relay.folder(), &copy, &["--replace"]);
+    assert_eq!(held_by_a_relay.status.code(), Some(1));
+    let words = text(&held_by_a_relay.stderr);
+    assert!(words.contains("another relay") && words.contains("stop it first"), "{words}");
+    relay.stop();
+
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    assert!(refused(folder, &elsewhere.path().join("absent.db")).contains("there is no file"));
+    let letter = elsewhere.path().join("letter.txt");
+    std::fs::write(&letter, "a letter".repeat(200)).unwrap();
+    assert!(refused(folder, &letter).contains("is no copy of a ledger"));
+
+    let newer = elsewhere.path().join("newer.db");
+    std::fs::copy(&copy, &newer).unwrap();
+    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(refused(folder, &newer).contains("newer release (schema 99"));
+
+    let restored = restore(folder, &copy, &[]);
+    assert!(restored.status.success(), "{}", text(&restored.stderr));
+    let mode = std::fs::metadata(folder.join("ledger.db")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(copy.exists());
 }

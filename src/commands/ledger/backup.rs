@@ -53,7 +53,7 @@ pub(super) async fn back_up(settings: &ConfigSource, to: &Path) -> anyhow::Resul
 }
 
 /// Writes the copy, and shows how far it is. Returns its size.
-async fn copy(backup: &Backup, part: PathBuf) -> anyhow::Result<u64> {
+pub(super) async fn copy(backup: &Backup, part: PathBuf) -> anyhow::Result<u64> {
     let bar = bar("{bar:40} {binary_bytes} of {binary_total_bytes}");
     bar.set_length(backup.size().await.context("the ledger cannot be read")?);
     let written = tokio::select! {

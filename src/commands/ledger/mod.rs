@@ -1,9 +1,10 @@
-//! The commands `ledger backup`, `ledger export`, `ledger check` and `ledger vacuum`, and the routes of the
+//! The commands `ledger backup`, `ledger restore`, `ledger export`, `ledger check` and `ledger vacuum`, and the routes of the
 //! control socket for those that the relay carries out.
 
 mod backup;
 mod check;
 mod export;
+mod restore;
 
 use std::path::PathBuf;
 
@@ -17,7 +18,7 @@ use crate::admin::control::{Control, long_route, route};
 use crate::admin::{Needs, Nothing, Request, Services};
 use crate::ledger::Given;
 
-/// Commands that the running relay carries out, except `backup`. Without a relay, they work on the ledger
+/// Commands that the running relay carries out, except `backup` and `restore`. Without a relay, they work on the ledger
 /// itself.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum LedgerCommand {
@@ -26,11 +27,22 @@ pub enum LedgerCommand {
     /// The file holds the ledger of one moment, whole and without a write-ahead log. It appears once it is
     /// complete, for this user alone (mode 0600), and never replaces another one. The command reads the
     /// ledger itself, so the file lies where it is named, also beside a relay that may not write there.
-    /// To restore it, stop the relay and put the file in place of ledger.db:
-    /// docs/how-to/upgrade-and-backup.md.
+    /// `ledger restore` makes it the ledger again.
     Backup {
         /// The file to write
         file: PathBuf,
+    },
+
+    /// Make a copy the ledger, while no relay runs
+    ///
+    /// The copy is what `ledger backup` wrote. It is checked first, and stays where it is. The new ledger
+    /// belongs to the owner of its folder. docs/how-to/upgrade-and-backup.md says what to do then.
+    Restore {
+        /// The copy
+        file: PathBuf,
+        /// Give up the ledger that is there
+        #[arg(long)]
+        replace: bool,
     },
 
     /// Print every row as a line of JSON, as of one moment
@@ -79,6 +91,9 @@ pub(super) fn routes() -> Router<Control> {
 pub async fn ledger(settings: &ConfigSource, command: LedgerCommand) -> anyhow::Result<()> {
     match command {
         LedgerCommand::Backup { file } => backup::back_up(settings, &file).await,
+        LedgerCommand::Restore { file, replace } => {
+            restore::restore(settings, &file, replace).await
+        }
         LedgerCommand::Export { out } => export::export(settings, out.as_deref()).await,
         LedgerCommand::Check { repair } => check::check(settings, repair).await,
         LedgerCommand::Vacuum => vacuum(settings).await,
