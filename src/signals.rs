@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Returns a future that completes at the first SIGTERM or SIGINT from now on.
@@ -12,15 +12,33 @@ use tokio_util::sync::CancellationToken;
 /// # Errors
 /// The process cannot listen for signals.
 pub fn stop_asked() -> anyhow::Result<impl Future<Output = ()> + Send> {
-    // The handlers are installed here and not in the future: a signal before its first poll counts as well.
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut signals = StopSignals::listen()?;
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signals.next().await;
     })
+}
+
+/// The signals that ask for a stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Installs the handlers: a signal counts also before anybody waits for it.
+    fn listen() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// Waits for the next one, and returns its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 /// SIGHUP does not end the process from now on, also before anything is there for it to act on.
@@ -52,14 +70,10 @@ pub fn cancel(
     stop: CancellationToken,
     cause: StopCause,
 ) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut signals = StopSignals::listen()?;
     Ok(async move {
         loop {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
+            let name = signals.next().await;
             if stop.is_cancelled() {
                 tracing::warn!("second signal: ending at once; what was committed is safe");
                 end_now();

@@ -172,7 +172,7 @@ fn quota(config: &Config, reader: &mut Reader) {
 fn targets(config: &Config, reader: &mut Reader) {
     if !config.has_unread_tenants && !config.targets.iter().any(|target| target.enabled) {
         let (none, some) = (
-            "write a section [target.NAME], e.g. [target.soc]",
+            "write a section [target.NAME], e.g. [target.sentinel]",
             "set enabled = true in one of them",
         );
         let hint = if config.targets.is_empty() { none } else { some };

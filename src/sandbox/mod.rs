@@ -119,9 +119,11 @@ impl Sandbox {
         self.address
     }
 
-    /// Returns `https://localhost:<port>`: the authority, and the upload endpoint as well.
+    /// Returns its URL by its loopback address: the authority, and the upload endpoint as well. A name would need
+    /// an entry in the hosts file, and a minimal system has none.
     pub fn base_url(&self) -> String {
-        format!("https://localhost:{}", self.address.port())
+        let loopback = if self.address.is_ipv6() { "[::1]" } else { "127.0.0.1" };
+        format!("https://{loopback}:{}", self.address.port())
     }
 
     /// Returns its certificate authority, PEM.

@@ -224,7 +224,7 @@ async fn serving_tells_how_to_use_it_and_ends_when_told() {
     let out = String::from_utf8(out).unwrap();
     assert!(out.contains(&format!("MSR_AZURE__CA_FILE={}", ca_file.display())), "{out}");
     assert!(out.contains(&format!("MSR_TARGET__SANDBOX__WORKSPACE_ID={workspace}")), "{out}");
-    assert!(out.contains("MSR_TARGET__SANDBOX__AUTHORITY=https://localhost:"), "{out}");
+    assert!(out.contains("MSR_TARGET__SANDBOX__AUTHORITY=https://127.0.0.1:"), "{out}");
     assert!(std::fs::read_to_string(ca_file).unwrap().contains("BEGIN CERTIFICATE"));
 }
 
