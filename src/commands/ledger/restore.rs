@@ -33,7 +33,8 @@ pub(super) async fn restore(
     backup.close().await;
     copied.with_context(|| format!("{shown} is no copy of a ledger"))?;
     note("The copy is being checked.");
-    tokio::task::spawn_blocking(|| restore.finish()).await??;
+    // Nothing else goes on in this process, so this may block it.
+    restore.finish()?;
     print(&format!(
         "{shown} is the ledger in {} now. Start the relay, and let `verify` compare it with Sentinel.\n",
         ledger.data_dir.display()
