@@ -1,5 +1,4 @@
-//! Catches a panic inside a future or a function, so that it ends only that work and not the task that waits
-//! for it.
+//! Catches a panic inside a future or a function. So the panic ends only that work, and not the task that waits for it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

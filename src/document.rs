@@ -1,5 +1,5 @@
-//! A document of MISP on its way to the ledger: in memory, or, if it is large, in a spool. A spool is a file
-//! without a name, which only this process can read, and which is gone when nobody holds it any more.
+//! A document of MISP on its way to the ledger: in memory, or in a spool if it is large. A spool is a file without a
+//! name, which only this process can read. The file is gone when its last handle is closed.
 
 use std::fs::File;
 use std::io::{self, Write};

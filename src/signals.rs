@@ -1,5 +1,5 @@
-//! Stops the program at the first SIGTERM or SIGINT in good order, and at the second at once. SIGHUP is for
-//! those who ask for it.
+//! Stops the program in good order at the first SIGTERM or SIGINT, and at once at the second. It can also make SIGHUP
+//! call a function, so that SIGHUP does not end the program.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,5 +1,5 @@
-//! Chooses the targets whose workspaces can be asked what they hold, and the token source for each. It also
-//! reads the ids that were used up by revocation back into an empty ledger.
+//! Chooses the targets whose workspaces the relay can read over the management plane, and the token source for each. If
+//! the ledger is empty, it also fetches the ids that were used up by revocation.
 
 use anyhow::Context;
 

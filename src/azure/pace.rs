@@ -1,4 +1,4 @@
-//! Waits until a request to Azure may leave, and decides how long a token is used. `TokenLife` reads no
+//! Waits until the pacer lets a request to Azure leave, and decides how long a token is used. `TokenLife` reads no
 //! clock: callers pass the time.
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Chooses the advice for a refused sign-in by the error code and the kind of the credential.
+//! Chooses what to advise after a refused sign-in, by the error code and the kind of the credential.
 
 use super::sign_in::{SignIn, Who};
 use crate::config::{Credential, ManagedIdentity, Proof};

@@ -1,5 +1,5 @@
-//! Reads back over the management plane what the workspaces hold, and compares it with the ledger. It serves
-//! `verify`, `cleanup`, the recovery of used-up ids, and the deletion of withdrawn indicators.
+//! Reads over the management plane what the workspaces hold, and compares it with the ledger. It serves `verify`,
+//! `cleanup`, the recovery of used-up ids, and the deletion of withdrawn indicators.
 
 mod cleanup;
 mod delete;

@@ -1,5 +1,5 @@
-//! A target whose workspace can be read back over the management plane, and how the ids of its objects are
-//! made.
+//! A target whose workspace the relay can read over the management plane, with the rule by which the ids of its objects
+//! are made.
 
 use std::sync::Arc;
 

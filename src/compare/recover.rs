@@ -1,6 +1,5 @@
-//! Reads back from a workspace into an empty ledger which ids are used up by revocation. An indicator that is
-//! revoked there has used up its id. An indicator of a later generation shows that the id of the generation
-//! before is used up.
+//! Finds out from a workspace which ids are used up by revocation, for an empty ledger. An indicator that is revoked
+//! there has used up its id. An indicator of a later generation shows that the id of the generation before is used up.
 
 use super::look::uuid_of;
 use super::stray::stray;

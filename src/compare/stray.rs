@@ -1,4 +1,5 @@
-//! Turns an object that the ledger does not know into a row from which the ledger can withdraw it.
+//! Turns an object that Sentinel holds and the ledger does not know into a row of `wanted`, so that the ledger can
+//! withdraw it.
 
 use serde_json::Value;
 use uuid::Uuid;

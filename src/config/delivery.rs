@@ -1,4 +1,4 @@
-//! Reads how objects leave: `[delivery]`, whose limits `[target.NAME.delivery]` can override.
+//! Reads the section `[delivery]`, whose limits `[target.NAME.delivery]` can override.
 
 use std::time::Duration;
 

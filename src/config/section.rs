@@ -1,4 +1,4 @@
-//! Makes structs of the sections of the configuration: the fields are called like the keys.
+//! Defines the structs for sections of the configuration. The fields have the names of the keys.
 
 use super::reader::Reader;
 

@@ -1,4 +1,4 @@
-//! The words for a file that cannot be read.
+//! Words the mistake for a file that cannot be read.
 
 use std::fs;
 use std::io::{Error, ErrorKind};

@@ -1,5 +1,4 @@
-//! Keeps the time at a target, as far as the `Date` headers of its answers tell it. Pure: our own time is an
-//! argument.
+//! Estimates a target's clock from the `Date` headers of its answers. Pure: our own time is an argument.
 
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Keeps the open changes of a target in memory, in three lanes. In the live lane, events take turns. The queue itself
 //! is in the ledger: this file only notes how far each change has been picked. Invariant: a change leaves the queue
-//! only after a look at all of its objects found nothing pending.
+//! only after all its objects were looked at and none was pending.
 
 use std::collections::VecDeque;
 
@@ -195,8 +195,8 @@ impl Lanes {
         Ok((picked, progress))
     }
 
-    /// Picks one object to try the target with: at each attempt an object of another change, and at each turn of
-    /// a change another object. `now` is the time by which it is judged what has expired.
+    /// Picks one object to try the target with: at each attempt an object of another change, and at each turn of a
+    /// change another object. An object that has expired at `now` is not picked.
     pub(super) async fn probe(
         &self,
         ledger: &Ledger,
@@ -222,8 +222,8 @@ impl Lanes {
         Ok(None)
     }
 
-    /// Notes that of a picked batch these objects were sent. Others may have been altered since they were picked,
-    /// and belong to a newer change now.
+    /// Notes which objects of a picked batch were sent. The others were altered since they were picked, and now belong
+    /// to a newer change.
     pub(super) fn sent(&mut self, picked: &[Picked], sent: &[Sending], steps: Vec<ChangeStep>) {
         for one in picked {
             if let Some(turn) = self.turn(one.lane, one.change) {
@@ -252,8 +252,8 @@ impl Lanes {
         }
     }
 
-    /// Notes that a batch was answered. `is_settled`: nothing of it is pending any more. Otherwise a new pass over
-    /// its changes begins, which finds what must be sent again.
+    /// Notes that a batch was answered. `is_settled`: none of its objects is pending any more. Otherwise a new pass
+    /// over its changes begins, which finds the objects that must be sent again.
     pub(super) fn answered(&mut self, picked: &[Picked], is_settled: bool) {
         for one in picked {
             if let Some(turn) = self.turn(one.lane, one.change) {

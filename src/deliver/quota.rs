@@ -1,5 +1,5 @@
-//! Counts what left under a quota lately, for `status` and the metrics. The pacer keeps the quota; this only shows
-//! how much of it is used, and by whom.
+//! Counts the requests and objects that were sent under a quota lately, for `status` and the metrics. It limits
+//! nothing: `pure::pacer` keeps the quota.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

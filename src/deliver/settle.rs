@@ -1,4 +1,4 @@
-//! Acts on the outcome of an upload: it stores what was accepted or rejected, splits a batch with a bad
+//! Acts on the outcome of an upload: it stores which objects were accepted or rejected, splits a batch with a bad
 //! record, and sets the wait before the next try. No other file of the sender matches on [`UploadOutcome`].
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Parses one ZeroMQ frame (`topic SPACE json`) into what it tells the ledger, or into a heartbeat. Pure.
+//! Parses one ZeroMQ frame (`topic SPACE json`) into a notice for the ledger, or into a heartbeat. Pure.
 
 use axum::body::Bytes;
 use serde::Deserialize;

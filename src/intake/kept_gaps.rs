@@ -1,5 +1,5 @@
-//! Keeps gaps (notices that something may have been missed) until the inbox of the ledger's writer has room
-//! for them.
+//! Keeps the notices of gaps (times in which something may have been missed) until the inbox of the ledger's writer has
+//! room for them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

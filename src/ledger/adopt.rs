@@ -1,4 +1,5 @@
-//! Puts other warninglists into force. What they alter is judged anew, within the guard's measure.
+//! Puts new warninglists into force, if the guard allows what they would withdraw. Then judges again the claims on
+//! which the old and the new lists differ.
 
 use std::collections::HashSet;
 use std::io;

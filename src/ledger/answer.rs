@@ -1,4 +1,5 @@
-//! Applies MISP's answers to reads of events. What is pushed is a hint; an answer decides.
+//! Applies MISP's answers to reads of events. A publication from the feed or the webhook is only a hint; an answer
+//! decides.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

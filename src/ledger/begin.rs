@@ -1,4 +1,4 @@
-//! Decides whether a snapshot is to be applied, and combines its head with what the ledger knows already.
+//! Decides whether to apply a snapshot, and combines its head with what the ledger already knows of the event.
 
 use super::apply::{Application, BegunHead};
 use super::judgement::Origin;

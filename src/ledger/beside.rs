@@ -1,5 +1,5 @@
-//! Stores what MISP tells beside attributes: sightings, and what its decaying models say. A sighting is stored whether
-//! or not the attribute claims anything yet.
+//! Stores what MISP says about attributes apart from the attributes themselves: sightings, and scores of decaying
+//! models. It stores a sighting even if the attribute makes no claim yet.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! Answers what catch-up asks: which gaps are open, which heads are news, which events should exist.
+//! Answers the questions of catch-up: which gaps are open, which event heads show something new, and which events
+//! should still exist in MISP.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Gives what a transaction alters a number for each view and lane, and puts the numbers into the queues of the
-//! targets that they concern.
+//! A change: what one transaction alters. It gets a number for each view and lane, and a row with this number in the
+//! queue of each target of the view.
 
 use uuid::Uuid;
 

@@ -1,5 +1,5 @@
-//! Checks what must be true of a ledger at any moment, whenever the relay was killed. Each invariant has a name, and
-//! a remedy for when it does not hold.
+//! Checks the invariants of a ledger, which must hold at any moment, even if the relay was killed. Each invariant has a
+//! name, and a remedy for when it does not hold.
 
 use std::collections::HashSet;
 

@@ -1,7 +1,7 @@
-//! Follows our own clock, which may be wrong and may step. Three counters keep times: `clock`, the latest that anybody
-//! saw, shows a step back; `clock followed`, upkeep's last look, a step ahead; `clock jumped` is the last jump by days.
-//! After a step back nothing can tell whether the clock was ahead or is behind now. So what waits is brought forward,
-//! no stored time stays in the future, and everything is compared anew.
+//! Follows our own clock, which may be wrong and may step. The counter `clock` (the latest time seen) shows a step
+//! back, `clock followed` (the last look) a step ahead, `clock jumped` the last jump by days. After a step back it is
+//! unknown which time was right. So waits are brought forward, no stored time stays in the future, and everything is
+//! compared again.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Keeps the context objects that wanted indicators need beside them. Identities, techniques and actors are never
-//! withdrawn, and what the newest event says of them counts. A relationship belongs to one indicator, and ends by
-//! `revoked` with what needs it.
+//! Keeps the context objects that wanted indicators need. Identities, techniques and actors are never withdrawn; of
+//! each, the newest event decides the content. A relationship belongs to one indicator. It is revoked when the
+//! indicator no longer needs it.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,5 +1,5 @@
-//! Copies the ledger, to try something on the copy (`resync --dry-run`), and lists what that altered. Whether an object
-//! counts as new, changed or withdrawn is decided here.
+//! Copies the ledger for a trial on the copy (`resync --dry-run`), and lists the objects that the trial altered. It
+//! decides whether an object counts as new, changed or withdrawn.
 
 use std::path::Path;
 

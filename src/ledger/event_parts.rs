@@ -1,5 +1,5 @@
-//! Reads the long lists of an event part by part. A document in memory is one part; of a spooled one only the head and
-//! one part are in memory at a time.
+//! Reads the long lists of an event part by part. A document in memory is one part. Of a document in a spool, only the
+//! head and one part are in memory at a time.
 
 use std::io;
 use std::ops::ControlFlow;

@@ -1,4 +1,5 @@
-//! Tells the stories of attributes out of the ledger: what is claimed, admitted, wanted and delivered.
+//! Builds the stories of attributes for `explain` from the ledger: what they claim, why policy admits it or not, what
+//! is wanted and what was delivered.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,5 +1,5 @@
-//! Deals with faults of the file and its disk. While the ledger cannot be written, readiness drops; work goes on by
-//! itself once there is room. A notice that is lost meanwhile becomes a gap.
+//! Handles faults of the ledger's file and its disk. While the ledger cannot be written, the relay is not ready. Work
+//! continues by itself when writing works again. A notice that is lost meanwhile becomes a gap.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};

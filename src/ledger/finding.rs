@@ -1,4 +1,4 @@
-//! Describes what `ledger check` found of one invariant: whether it holds, which rows break it, what to do.
+//! The result of `ledger check` for one invariant: whether it holds, which rows break it, and what to do.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! Reads claims as policy judges them: what an attribute says, with what is known beside it.
+//! Reads claims with everything that policy judges: the facts of the attribute, and what the ledger knows about it
+//! besides (sightings, scores, warninglists, suppressions).
 
 use std::collections::HashMap;
 

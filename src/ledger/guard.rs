@@ -1,6 +1,6 @@
-//! Guards against wrong answers: claims that MISP no longer shows, without saying that it deleted them, end only within
-//! a measure. Beyond the measure they stand until an operator releases them. So a MISP that answers wrongly never
-//! empties a SIEM.
+//! Guards against wrong answers of MISP. If MISP no longer shows claims but does not say that it deleted them, only so
+//! many end as the limit allows (`guard.max`, `guard.percent`). The others stand until an operator releases them. So
+//! wrong answers never empty a SIEM.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,5 +1,5 @@
-//! Warns of each tag that is taken for a TLP marking by its words alone. Each is told once, since the operator may know
-//! better.
+//! Warns of each tag that counts as a TLP marking only because of its words, so that the operator can correct that.
+//! Each tag is logged once.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Judges and merges all claims once more, for `ledger check`: `wanted` must hold exactly the result.
+//! Judges and merges all claims again for `ledger check`, and compares the result with `wanted`. The two must be equal.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

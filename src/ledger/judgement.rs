@@ -1,5 +1,5 @@
-//! Judges how far a snapshot counts. A pushed one is a hint, and may be from before something that is known. A read one
-//! is MISP's answer, and counts as far as it shows what was published.
+//! Decides how far a snapshot counts. A snapshot from the feed or the webhook is a hint, and may be older than what the
+//! ledger knows. A snapshot from a read is MISP's answer, and counts as far as it shows what was published.
 
 use super::sql::{Result, Transaction};
 use super::tables::tag_changes::{self, TagChanges};

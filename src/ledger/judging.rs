@@ -1,5 +1,5 @@
-//! What has been judged since the start. After a change of policy or rendering every claim is judged anew, which takes
-//! a while for a large ledger. Meanwhile a target gets what has been judged already, and new withdrawals.
+//! Keeps how far the judging of all claims after a change of policy or rendering has come. It takes a while for a large
+//! ledger. Until it is done, a target gets only objects that are judged already, and new withdrawals.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,8 @@ use super::tables::pending::Pending;
 use super::tables::{claims, counters};
 use super::{Ledger, Views, WITHDRAWN};
 
-/// How far the judging of all claims has come. Meanwhile the policy that is in force counts for what is judged, and
-/// nothing else leaves but new withdrawals.
+/// How far the judging of all claims has come. Meanwhile only objects that are judged by the present policy are sent,
+/// and new withdrawals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JudgingState {
     /// Observables that are judged.

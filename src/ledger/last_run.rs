@@ -1,5 +1,5 @@
-//! Tells whether the last run ended in order. A notice that waits in memory when the process dies is lost without a
-//! trace. The next start knows that there may be some, and since when.
+//! Finds out whether the last run ended in order. If a process dies, the notices that wait in its memory are lost
+//! without a trace. So the next start records a gap, since the time of the last commit.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Looks up what an operator names: the uuid of an event or an attribute, or a value.
+//! Finds what an operator asks for in the ledger: by the uuid of an event or an attribute, or by a value.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

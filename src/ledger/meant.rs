@@ -1,5 +1,5 @@
-//! Finds the events that a frame means. After a restore, or when MISP counts anew, another event may have the number
-//! that a frame names.
+//! Finds the events that a frame may be about. A frame may name only MISP's number of the event. After a restore MISP
+//! may give a number to another event, so several events in the ledger may have it.
 
 use uuid::Uuid;
 
@@ -8,7 +8,7 @@ use super::tables::events;
 use super::tables::keys::EventKey;
 use crate::notice::EventRef;
 
-/// The known events that a frame may mean.
+/// The known events that a frame may be about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Meant {
     /// The event with this uuid, or the only living event with this number.

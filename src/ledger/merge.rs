@@ -1,5 +1,5 @@
-//! Merges claims into indicators, in memory: a view's policy judges each claim, and the admitted ones merge. Which live
-//! objects have no claim left follows from that.
+//! Merges claims into indicators, in memory: the policy of a view judges each claim, and the admitted claims merge. The
+//! result also says which live objects have no claim left.
 
 use std::collections::HashSet;
 

@@ -1,7 +1,6 @@
-//! Keeps the memory on disk, the only meeting point of the two halves: notices come in, objects go out. All SQL of the
-//! program is in `tables`, with a file for each table. `events` and `claims` hold what MISP said; `wanted` what the
-//! admitted claims of a view add up to; `queue` the changes that a target has not fully taken; `delivered` what a
-//! target was sent.
+//! The relay's memory on disk. Intake writes notices into it, and delivery reads from it what to send. All SQL is in
+//! `tables`, with a file for each table: `events` and `claims` hold what MISP said, `wanted` the objects that a view
+//! should show in Sentinel, `queue` the changes that a target has not fully taken, `delivered` what a target was sent.
 
 mod adopt;
 mod answer;

@@ -1,6 +1,6 @@
-//! Takes in edits of an audience, as frames tell of them. Until a publication says which audience counts, policy must
-//! allow both the published and the edited one, and a read tells the rest. MISP may read a publication before the edit
-//! and send it after the frame: such a publication undoes nothing.
+//! Applies frames about edits of an audience (distribution, sharing group). Policy must allow both the published and
+//! the edited audience until the next publication. A read completes what the frame does not say. MISP may send a
+//! publication after the frame although its content is older than the edit: such a publication does not undo the edit.
 
 use uuid::Uuid;
 
@@ -15,15 +15,15 @@ use crate::notice::{AudienceShown, Subject};
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::misp::Audience;
 
-/// What a frame comes to in one event.
+/// What a frame changed in one event.
 #[derive(Debug)]
 pub(super) struct Narrowed {
-    /// What is stored says something else: a read has to tell.
+    /// The stored audience differs from that of the frame, so the event must be read.
     pub differs: bool,
     pub affected: Affected,
 }
 
-/// Takes in what a frame says of one event.
+/// Applies what a frame says about one event.
 pub(super) fn apply(
     tx: &Transaction<'_>,
     event: EventKey<'_>,

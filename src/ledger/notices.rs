@@ -1,4 +1,4 @@
-//! Applies notices that name a few claims or one event: withdrawals, tags, sightings, edits.
+//! Applies notices that concern a few claims or one event: withdrawals, tags, sightings and edits.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

@@ -1,6 +1,6 @@
-//! Runs the thread that owns the writing: whoever wants something written hands it a unit of work and waits for the
-//! answer. Units that wait together share a commit, each in a savepoint of its own, so that one that fails takes
-//! nothing of the others with it. A step of something large has a commit of its own.
+//! Runs the one thread that writes. Callers hand it a unit of work and wait for the answer. Units that wait at the same
+//! time share a commit. Each has a savepoint of its own, so a unit that fails does not undo the others. A step of a
+//! large piece of work has a commit of its own.
 
 use std::cell::RefCell;
 use std::ops::Deref;

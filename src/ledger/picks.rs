@@ -1,5 +1,5 @@
-//! Reads what a sender may send next: the open changes of a target's queue, and the objects in them that the target has
-//! not taken yet.
+//! Reads what a sender may send next: the open changes in a target's queue, and those of their objects that the target
+//! has not taken yet.
 
 use uuid::Uuid;
 

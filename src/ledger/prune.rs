@@ -1,4 +1,4 @@
-//! Forgets what is long over, a bounded number of rows at a time.
+//! Deletes rows that are no longer needed, such as old tombstones, a bounded number at a time.
 
 use uuid::Uuid;
 

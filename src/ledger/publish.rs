@@ -1,4 +1,4 @@
-//! Applies publications: those of the feed, and a webhook's where they stand in for one.
+//! Applies publications of the feed, and a webhook's publication if it replaces one that the feed lost.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

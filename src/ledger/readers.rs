@@ -1,5 +1,5 @@
-//! Runs the threads that read. Each has a connection of its own, so that nobody who reads holds up the writing, and
-//! nobody who reads for long holds up the senders.
+//! Runs the threads that read. Each has a connection of its own. So reading does not hold up writing, and long reads do
+//! not hold up the senders.
 
 use std::pin::pin;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Keeps what is to be read over REST: who asks for it, and how far the task that reads has come.
+//! Keeps the requests to read events over REST: why each read is needed, when it is due, and how far the reading has
+//! come.
 
 use std::time::Duration;
 

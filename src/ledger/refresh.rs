@@ -1,5 +1,5 @@
-//! Judges and merges the claims on some observables anew, and writes what differs into `wanted`. What is altered or
-//! withdrawn becomes part of a change.
+//! Judges and merges the claims on some observables again, and writes to `wanted` the objects that differ. These
+//! objects become part of a change.
 
 use uuid::Uuid;
 

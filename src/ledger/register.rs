@@ -1,4 +1,4 @@
-//! Compares the targets with those of the last run: where they lead, which view they see, and which are gone.
+//! Compares the targets with those of the last run: which workspace and view each one has now, and which are gone.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Remembers values under a name: JSON, in the table `settings`.
+//! Stores and returns named JSON values, in the table `settings`.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! Renews what MISP still claims at half of its life (`expiry.renew`). The `claimed_at` of a claim moves on by whole
-//! half-lives, so that the same moment gives the same date whenever upkeep looks.
+//! Renews claims at half of their life while MISP still shows them (`expiry.renew`). It moves the `claimed_at` of a
+//! claim on by whole half-lives. So the date does not depend on the moment at which upkeep looks.
 
 use super::change::Change;
 use super::owner::Unit;

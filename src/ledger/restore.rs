@@ -1,4 +1,4 @@
-//! Puts a copy in place of the ledger while no relay runs.
+//! Replaces the ledger by a copy while no relay runs.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,4 +1,4 @@
-//! Keeps how far a full resync has come, so that a restart goes on with it.
+//! Stores how far a full resync has come, so that it continues after a restart.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

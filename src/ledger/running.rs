@@ -1,4 +1,4 @@
-//! Takes a snapshot into the ledger, one transaction at a time.
+//! A snapshot that is being written into the ledger. Its caller asks for one transaction at a time.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Stores how a request ended for each of its objects.
+//! Stores the outcome of an upload for each of its objects.
 
 use uuid::Uuid;
 

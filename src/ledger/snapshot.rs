@@ -1,5 +1,5 @@
-//! Reads a snapshot: a thread of its own parses and converts it, while the writer takes one chunk of claims after the
-//! other.
+//! Reads a snapshot of an event. A thread of its own parses and converts it, and hands the writer one chunk of claims
+//! after the other.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;

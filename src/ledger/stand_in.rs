@@ -1,5 +1,6 @@
-//! Takes in what a webhook publishes. With a key for REST it asks for a read. Without one it stores the publication
-//! until the feed confirms it, or lets it stand in for a publication of the feed that was dropped.
+//! Takes in publications from the webhook. With a key for REST it asks for a read of the event. Without a key it stores
+//! the publication until the feed confirms it. If the feed's own publication was dropped, it applies the webhook's
+//! instead.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Decides what people are told of an object at a target: delivered, pending, withdrawn, rejected or expired.
+//! Decides in which state an object at a target is shown to people: delivered, pending, withdrawn, rejected or expired.
 
 use super::Lane;
 use super::tables::standings::Standing;

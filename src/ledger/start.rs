@@ -1,5 +1,6 @@
-//! Compares a start with the last run: the namespace, the targets, the policy, the rendering and the mapping. If one of
-//! the last three changed, the whole ledger is judged anew, and nothing but withdrawals is sent that was not.
+//! Compares the settings at a start with those of the last run: namespace, targets, policy, rendering and mapping. If
+//! one of the last three changed, all claims are judged again. Until an object is judged, only withdrawals of it are
+//! sent.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! Gathers what the ledger can tell an operator.
+//! Gathers the figures of the ledger for `status` and the metrics.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,4 @@
-//! Withholds the values that an operator suppressed. A claim of such a value counts for nothing until the suppression
-//! ends.
+//! Withholds the values that an operator suppressed. No view admits a claim of such a value until the suppression ends.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

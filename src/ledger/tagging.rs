@@ -1,4 +1,4 @@
-//! Takes in frames about tags: put on and taken off, renamed and deleted.
+//! Applies frames about tags: a tag was put on, taken off, renamed or deleted.
 
 use uuid::Uuid;
 
@@ -12,8 +12,9 @@ use super::whole::merge_affected;
 use super::writing::Context;
 use crate::notice::{EventRef, TagChange};
 
-/// A tag forbids in every event that the frame may mean, and permits only in one that it means for
-/// certain. Whatever it cannot be placed in may come with a publication from before it.
+/// If the frame may be about several events, a tag that was put on counts in all of them, because it may forbid. A tag
+/// that was taken off counts only if the event is certain, because that may permit. The tag is stored in any case,
+/// because a publication that is older than the frame may arrive later.
 pub(super) fn tagged(
     context: &Context,
     unit: &Unit<'_>,

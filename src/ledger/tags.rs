@@ -1,4 +1,4 @@
-//! Marks in claims and events which tags were put on or taken off since the publication.
+//! Marks on the tags of claims and events whether each was put on or taken off since the publication.
 
 use uuid::Uuid;
 

@@ -1,4 +1,5 @@
-//! Runs a thread that works down what it is given, and ends when nobody can give it more.
+//! Runs a thread that does pieces of work from a channel in their order. It ends when the last sender of the channel is
+//! gone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! Does what time alone asks for: forgets what is over, renews what is due, and gives free room back. It goes step by
-//! step, and each step is a few transactions of bounded size.
+//! Does the work that is due by time: it deletes what is over, renews what is due, and gives free disk space back. It
+//! works step by step. Each step is a few transactions of bounded size.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Groups targets into views: those with equal policy, identity and withdrawal see one merged set of wanted objects.
-//! The namespace is one for all, so claims of one observable have one key whatever the view.
+//! Groups targets into views. The targets of a view have equal policy, identity and withdrawal, and share one set of
+//! wanted objects. All views have the same namespace, so the claims of an observable have the same key in each view.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

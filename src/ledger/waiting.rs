@@ -1,5 +1,5 @@
-//! Counts what each target holds, should hold and waits for. A large ledger takes seconds to count, so a count that
-//! took long is used for a while, however often it is asked for.
+//! Counts for each target what it holds, what it should hold, and what waits to be sent to it. In a large ledger this
+//! takes seconds, so a count that took long is kept and returned again for a while.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,10 +12,11 @@ use super::sql::{Result, Transaction};
 use super::tables::targets::TargetView;
 use super::tables::{delivered, pending, queue, wanted};
 
-/// A count that takes less is made whenever it is asked for.
+/// A count that takes less time is made anew at each request.
 const QUICK: Duration = Duration::from_millis(10);
 
-/// Any other one is used for so many times as long as it took: counting never takes more than 2 % of a core.
+/// Any other count is returned again for this many times as long as it took. So counting never takes more than 2 % of a
+/// core.
 const REST: u32 = 50;
 
 /// What waits for a target in one lane.

@@ -1,5 +1,5 @@
-//! Goes through all claims of an event, in transactions of bounded size. The ledger notes the work before it begins, so
-//! that what a crash interrupts is taken up again.
+//! Ends all claims of an event, or merges them again, in transactions of bounded size. It notes this work in the ledger
+//! before it begins, so that the next start continues it after a crash.
 
 use std::sync::Arc;
 

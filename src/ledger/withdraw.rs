@@ -1,6 +1,6 @@
-//! Ends the claims that MISP takes back, found by uuid and never by value. A tombstone keeps a snapshot from before the
-//! withdrawal from bringing them back. `merge` decides which objects have no claim left then, and `refresh` withdraws
-//! those.
+//! Ends the claims that MISP takes back. It finds them by uuid, never by value. A tombstone keeps an older snapshot
+//! from bringing them back. `merge` then finds the objects that have no claim left, and `refresh` withdraws these
+//! objects.
 
 use std::collections::HashSet;
 

@@ -1,6 +1,6 @@
-//! Runs the one writer. It takes notices from the inbox in their order, does one piece of work after the other, and
-//! makes each notice a transaction, or a few for a large event. Between two of these, something more urgent has its
-//! turn: small notices pass any snapshot, and publications pass a snapshot that nobody waits for.
+//! Runs the one writer. It takes notices from the inbox in their order and applies each in one transaction, or in a few
+//! for a large event. Between two of these, more urgent notices have their turn: small notices pass any snapshot, and
+//! publications pass a snapshot that nobody waits for.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! Holds what the writer has to know, and asks for the reads that its units of work need.
+//! The context of the writer: what its units of work need to know, and how they ask for reads of events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,4 +1,5 @@
-//! Keeps MISP's rate limit on searches, which the headers of its answers tell. Pure: the time is an argument.
+//! Keeps within MISP's rate limit on searches, which MISP states in the headers of its answers. Pure: the time is an
+//! argument.
 
 use std::time::{Duration, Instant};
 

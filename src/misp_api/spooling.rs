@@ -1,4 +1,4 @@
-//! Writes the parts of a large element of an answer to a spool in the data folder.
+//! Writes the parts of a large event in an answer to a spool: an unnamed file in the data folder.
 
 use std::io;
 use std::path::{Path, PathBuf};

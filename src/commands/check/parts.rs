@@ -1,4 +1,4 @@
-//! Checks one part of the way by itself, for `init`: what the operator just answered.
+//! Runs the checks of `check` for one step of `init`: for the answers that the operator has just given.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The command `init` asks for what a configuration cannot do without, tries each answer, and writes the file.
+//! The command `init` asks for the settings that every configuration needs, tries each answer, and writes the file.
 //! Nothing is written before the last answer.
 
 mod answers;

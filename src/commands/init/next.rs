@@ -1,4 +1,4 @@
-//! What comes after `init`: the files that it wrote, the commands for MISP, and those for the relay.
+//! Writes the last lines of `init`: the files that it wrote, the commands for MISP, and the next commands of the relay.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -7,8 +7,8 @@ use super::answers::Answers;
 use super::page::Written;
 use crate::config::DEFAULT_FILE;
 
-/// Returns what was written and what to do next. No line needs more than 80 columns, so that it can be copied.
-/// `left` are the variables whose settings the file does not hold.
+/// Returns the text that says what was written and what to do next. No line needs more than 80 columns, so that the
+/// operator can copy it. `left` are the variables whose settings the file does not hold.
 pub(super) fn words(written: &Written, answers: &Answers, left: &[&str]) -> String {
     let mut text = String::from("\nWritten, for this user alone:\n");
     for file in written.secrets.iter().chain([&written.configuration]) {

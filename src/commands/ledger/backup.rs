@@ -1,6 +1,5 @@
-//! The command `ledger backup` copies the ledger while the relay runs. The command reads the file itself: so the
-//! copy lies where the operator typed it, which is often a place that the relay cannot see or may not write, and
-//! belongs to the operator.
+//! The command `ledger backup` copies the ledger while the relay runs. The command reads the file itself, without the
+//! relay. So the copy may lie in a place that the relay cannot see or may not write to, and it belongs to the operator.
 
 use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Counts a target's failures in a row and knows until when nothing is sent to it.
+//! Counts a target's failures in a row, and decides until when nothing is sent to it.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Decides when MISP is polled for changes. Pure: the time is an argument.
+//! Decides when the next catch-up begins, and whether it also checks that the known events still exist. Pure: the time
+//! is an argument.
 
 use std::time::Duration;
 

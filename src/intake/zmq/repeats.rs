@@ -1,9 +1,10 @@
-//! Decides whether the failure of an attempt is logged: if it is a new one, or if a minute has passed. Pure.
+//! Decides whether a failed attempt to connect is logged: only if the failure is a new one, or a minute has passed.
+//! Pure.
 
 use std::time::{Duration, Instant};
 
-/// The last text that was logged. It tells news from repetition, since an attempt a second would
-/// fill the log.
+/// The last text that was logged. A repeated text is not logged again at once, since one attempt per second would fill
+/// the log.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     last: Option<(String, Instant)>,

@@ -1,5 +1,5 @@
-//! Decides whether an endpoint is connected, silent or restarted, and whether something may have been missed.
-//! It reads no clock: the time is an argument.
+//! Decides whether an endpoint is connected, silent or restarted, and whether a gap began, in which something may have
+//! been missed. It reads no clock: the time is an argument.
 
 use std::time::{Duration, Instant, SystemTime};
 

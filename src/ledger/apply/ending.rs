@@ -1,4 +1,5 @@
-//! Ends the claims that a snapshot no longer shows. What ends by absence alone goes through the guard.
+//! Ends the claims that a snapshot no longer shows. If a claim is only absent from the answer of a read, the guard
+//! decides.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Keeps what the ledger knows of a claim, where a snapshot may be from before it, or shows an edit that nobody
-//! published.
+//! Keeps facts of a stored claim that a snapshot would undo. The snapshot may be older than a change that a frame told,
+//! or it shows an edit that is not published yet.
 
 use super::Application;
 use crate::ledger::change::Change;

@@ -1,5 +1,5 @@
-//! Applies a snapshot of an event. What is new or changed is written in chunks, each a transaction of its own that
-//! only adds. The last transactions remove what the snapshot no longer holds.
+//! Applies a snapshot of an event. It writes new and changed claims in chunks. Each chunk is a transaction of its own
+//! that only adds. The last transactions end the claims that the snapshot no longer holds.
 
 mod adding;
 mod ending;

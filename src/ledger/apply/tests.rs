@@ -1,4 +1,4 @@
-//! Tests that what is merged from memory is what the ledger gives when everything is read back.
+//! Tests that merging the claims in memory gives the same result as reading all claims back from the ledger.
 
 use std::sync::Arc;
 use std::time::Duration;

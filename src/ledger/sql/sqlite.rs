@@ -1,4 +1,4 @@
-//! Makes the calls on SQLite.
+//! Runs the statements on SQLite.
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The table `announced`: publications that a webhook announced and nothing has confirmed yet.
+//! The table `announced`: publications from the webhook that the feed has not confirmed yet.
 
 use super::keys::EventKey;
 use crate::ledger::sql::{Result, SqlError, Transaction, statements, values};

@@ -1,4 +1,4 @@
-//! The table `cursors`: where catch-up by REST has come to, in MISP's time.
+//! The table `cursors`: how far catch-up has come, in MISP's time.
 
 use crate::ledger::sql::{Result, Transaction, statements, values};
 

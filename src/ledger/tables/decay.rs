@@ -1,4 +1,4 @@
-//! The table `decay`: what MISP's decaying models say of attributes. Reads alone tell it.
+//! The table `decay`: the scores of MISP's decaying models for attributes. Only reads show them.
 
 use uuid::Uuid;
 

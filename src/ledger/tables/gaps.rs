@@ -1,4 +1,4 @@
-//! The table `gaps`: times in which something may have been missed. REST heals them.
+//! The table `gaps`: times in which the relay may have missed something. A catch-up over REST closes them.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -1,5 +1,5 @@
-//! The table `held`: claims that MISP shows no longer without saying that it deleted them, and that stand
-//! until an operator releases them.
+//! The table `held`: the claims that the guard holds. MISP no longer shows them, but does not say that it deleted them.
+//! They stand until an operator releases them.
 
 use uuid::Uuid;
 

@@ -1,4 +1,5 @@
-//! The table `inferred`: how many indicators were withdrawn because of an absence, for the guard's measure.
+//! The table `inferred`: how many indicators were withdrawn because of absence or new warninglists. The guard counts
+//! them against its limit.
 
 use crate::ledger::sql::{Result, SqlError, Transaction, statements, values};
 

@@ -1,6 +1,6 @@
 //! Notes the deletions of withdrawn indicators (`withdraw = "delete"`). A deletion and an upload of the same id may
-//! overtake each other, so a deletion is noted before it leaves: what is accepted while it is on its way goes once
-//! more.
+//! overtake each other. So a deletion is noted before its request is sent. If an upload is accepted meanwhile, the
+//! object is sent again.
 
 use uuid::Uuid;
 
@@ -12,9 +12,9 @@ use super::super::tables::targets;
 /// How a deletion ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
-    /// It is not there.
+    /// The indicator is gone.
     Gone,
-    /// To be looked at again, Unix milliseconds.
+    /// It must be checked again `at` this time, Unix milliseconds.
     Later { at: i64, tried: bool },
 }
 

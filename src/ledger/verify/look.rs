@@ -1,4 +1,5 @@
-//! Reads for `verify` what a target should hold: what it accepted, and whether that still lives, has ended or moves.
+//! Reads for `verify` what a target should hold: the objects that it accepted, and whether each is live, has ended or
+//! is just being sent.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,6 @@
-//! Writes what `verify --repair` and the reading back found. The queue does the sending: a repair marks the outcome of
-//! rows as unknown, and puts them into a change of their own. Their next upload is byte-identical.
+//! Stores what `verify --repair` and the recovery of used-up ids found in Sentinel. A repair sends nothing itself. It
+//! marks the outcome of rows as unknown, and puts them into a change of their own. Then the sender sends the same bytes
+//! again.
 
 use uuid::Uuid;
 

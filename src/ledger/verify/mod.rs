@@ -1,5 +1,5 @@
-//! Serves `verify` and the reading back: `look` reads what a target should hold, `mend` has sent again what is wrong,
-//! `deletion` keeps the deletions of withdrawn indicators.
+//! Serves `verify` and the other readers of workspaces. `look` reads what a target should hold, `mend` puts into the
+//! queue what is wrong there, and `deletion` notes the deletions of withdrawn indicators.
 
 mod deletion;
 mod look;

@@ -1,4 +1,5 @@
-//! Keeps the files of the lists beside the ledger: those in force, and those that the guard keeps waiting.
+//! Keeps the warninglists in files beside the ledger: the lists in force in one file, and lists that wait for the guard
+//! in another.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter};

@@ -1,4 +1,4 @@
-//! Holds the warninglists in force, which every judgement of a claim reads, and lets others take their place.
+//! Holds the warninglists in force, which every judgement of a claim reads, and replaces them by new ones.
 
 pub(super) mod file;
 
@@ -37,7 +37,7 @@ impl InForce {
         }
     }
 
-    /// By which the ledger remembers what it was judged by.
+    /// The mark under which the ledger remembers by which lists its claims were judged.
     pub(super) fn mark(&self) -> String {
         match self {
             Self::Unused => String::new(),

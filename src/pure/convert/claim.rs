@@ -1,5 +1,5 @@
-//! The types of a claim: one attribute's statement that an observable is an indicator, with every fact about
-//! the attribute, its object and its event that policy, merging and rendering read.
+//! The types of a claim: one attribute's statement that an observable is an indicator. A claim holds every fact about
+//! the attribute, its object and its event that policy, merging and rendering need.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! Converts an attribute into its claims, or gives the reason why it makes none. An event is converted
-//! attribute by attribute, and its skipped attributes are counted by reason.
+//! Converts an attribute into its claims, or gives the reason why it makes none. It converts an event attribute by
+//! attribute, and counts the skipped attributes by reason.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Reads the STIX patterns that MISP holds as attribute values. Only a pattern that is one equality
-//! comparison becomes an observable.
+//! Reads attributes whose value is itself a STIX pattern. Only a pattern that is one equality comparison becomes an
+//! observable. (`stix::observable` writes the patterns of indicators.)
 
 use super::kind::ValueKind;
 use super::skipped::Reason;

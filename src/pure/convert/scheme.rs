@@ -1,5 +1,4 @@
-//! Splits a value after its URL scheme. The scheme may be missing, defanged (`hxxp://`) or mistyped
-//! (`htp://`).
+//! Splits a URL into its scheme and the rest. The scheme may be missing, defanged (`hxxp://`) or mistyped (`htp://`).
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! Finds tags that the operator's table `[policy.tlp_tags]` makes less strict than the tags themselves say,
-//! so that the operator can be warned.
+//! Finds tags to which the operator's table `[policy.tlp_tags]` gives a less strict level than the tags themselves say,
+//! so that the relay can warn the operator.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Decides whether a network is wider than `policy.min_prefix_ipv4` or `min_prefix_ipv6` allows. An indicator
-//! of a very wide network would match the operator's own traffic.
+//! Decides whether a network is wider than `policy.min_prefix_ipv4` or `min_prefix_ipv6` allows. An indicator for a
+//! very wide network would match the operator's own traffic.
 
 use ipnet::IpNet;
 

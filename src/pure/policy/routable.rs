@@ -1,5 +1,5 @@
-//! Decides whether an address or host can be reached from the internet, by IANA's registries of special
-//! addresses and names. An indicator of one that cannot be reached would match the operator's own machines.
+//! Decides whether an address or host can be reached from the internet, by IANA's registries of special addresses and
+//! names. An indicator for one that cannot be reached would match the operator's own machines.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,4 @@
-//! Writes the withdrawal of an indicator: the object as it was delivered, but with a validity that is over.
+//! Writes the withdrawal of an indicator: the object as it was delivered, but with a validity that has ended.
 
 use serde::Deserialize;
 
@@ -15,14 +15,13 @@ pub struct EndedIndicator<'a> {
     pub body: &'a str,
     /// That of the body, Unix milliseconds.
     pub valid_from: i64,
-    /// When the validity ended, Unix milliseconds: `valid_from` moves before it where need be.
+    /// When the validity ended, Unix milliseconds. If `valid_from` is later, it moves before this time.
     pub at: i64,
     /// The highest confidence that was delivered. A rule of Sentinel filters by confidence before it
     /// looks for the newest row, so an end with a lower one does not silence the row before it.
     pub confidence: Option<u8>,
-    /// It also says `revoked`. STIX knows no way back from that (STIX 2.1, 3.2 "Common Properties",
-    /// revoked): the id is used up. The validity ends all the same, since a rule of Sentinel does not
-    /// look at `revoked`.
+    /// Whether the object also says `revoked`. In STIX that is permanent (STIX 2.1, 3.2 "Common Properties", revoked),
+    /// so the id is used up. The validity ends all the same, since a rule of Sentinel does not look at `revoked`.
     pub revoked: bool,
 }
 

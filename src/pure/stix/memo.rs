@@ -1,5 +1,4 @@
-//! Remembers what was worked out for earlier indicators. What tags say and what comes from events is the same for many
-//! indicators.
+//! Caches what the tags and events of earlier indicators gave, because many indicators have the same tags and events.
 
 use std::rc::Rc;
 
@@ -7,7 +6,7 @@ use super::body::Parts;
 use super::{TagsSaid, time};
 use crate::pure::convert::{ClaimFacts, EventFacts, TagFacts};
 
-/// What was worked out for the indicators before.
+/// What the tags and events of earlier indicators gave.
 #[derive(Debug, Default)]
 pub struct Memo<'a> {
     said: Vec<(Tagged<'a>, TagsSaid)>,
@@ -15,7 +14,8 @@ pub struct Memo<'a> {
     time: Option<(i64, Rc<str>)>,
 }
 
-/// An event and the tags of a claim. Events are told apart by where they are, which is why it borrows them.
+/// An event and the tags of a claim. Two events are the same if they are at the same address, so this type borrows
+/// them.
 #[derive(Debug, Clone, Copy)]
 struct Tagged<'a> {
     event: &'a EventFacts,
@@ -32,7 +32,8 @@ impl<'a> Tagged<'a> {
     }
 }
 
-/// Entries kept of a kind: the claims of one indicator come from few events and have few tags.
+/// The most entries of each kind. More are not needed: the claims of one indicator come from few events and have few
+/// tags.
 const MAX_KEPT: usize = 32;
 
 impl<'a> Memo<'a> {

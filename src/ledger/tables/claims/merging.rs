@@ -1,4 +1,4 @@
-//! Claims as the merge of an observable reads them, with what is known beside each.
+//! Reads the claims on an observable for merging, each with its sightings, its scores and whether it is suppressed.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Claims by the names that people know: a value, an event, an attribute.
+//! Finds claims by what people name: a value, an event or an attribute.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! Claims whose times were noted by a clock that was wrong.
+//! Statements that find and correct claims whose times were noted while our clock was wrong.
 
 use uuid::Uuid;
 

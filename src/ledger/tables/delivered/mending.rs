@@ -1,4 +1,4 @@
-//! Statements that correct `delivered` where a target does not hold what it accepted, or holds what it was never sent.
+//! Statements on `delivered` for repairs: a target does not hold what it accepted, or holds what it was never sent.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! Work on all claims of an event that was begun and has not come to its end.
+//! Statements on `events` for work on all claims of an event that has begun and is not finished.
 
 use uuid::Uuid;
 

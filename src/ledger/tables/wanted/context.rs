@@ -1,4 +1,4 @@
-//! Objects beside indicators: identities, techniques and actors, and the relationships to them.
+//! Statements on `wanted` for context objects: identities, techniques, actors, and the relationships to them.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! How many live objects there are.
+//! Counts the live objects in `wanted`.
 
 use uuid::Uuid;
 

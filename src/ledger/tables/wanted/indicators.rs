@@ -1,4 +1,4 @@
-//! Indicators that a view wants, or wanted.
+//! Statements on `wanted` for indicators, live or withdrawn.
 
 use uuid::Uuid;
 

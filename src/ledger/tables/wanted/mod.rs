@@ -1,7 +1,7 @@
-//! The table `wanted`: what each view wants to exist, and what it wanted once and withdrew. A row is an object. Its
-//! `key` stays the same where a revoked object comes back as another object of the next generation; its `observable` is
-//! the key of the claims that count for it. Files that write it: `refresh` and `context` (what claims come to),
-//! `verify/mend` (what a target holds), `register` and `start` (targets, views), `prune` and `forget` (what is over).
+//! The table `wanted`: the objects that each view wants in Sentinel, and those that it has withdrawn. All generations
+//! of an object have the same `key`. `observable` is the key of the claims that count for it. These files write it:
+//! `refresh` and `context` (result of the claims), `verify/mend` (findings in Sentinel), `register` and `start`
+//! (targets, views), `prune` and `forget` (clearing up).
 
 pub(super) mod context;
 pub(super) mod counts;

@@ -1,4 +1,4 @@
-//! Targets that see another view than before, and views that nobody sees any more.
+//! Statements on `wanted` for targets that move to another view, and for views that have no target any more.
 
 use super::its_targets;
 use crate::ledger::sql::{Result, Transaction, statements, values};

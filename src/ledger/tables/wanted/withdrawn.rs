@@ -1,4 +1,4 @@
-//! Withdrawn objects, until every target is done with them.
+//! Statements on `wanted` for withdrawn objects, which are kept until every target has taken the withdrawal.
 
 use uuid::Uuid;
 

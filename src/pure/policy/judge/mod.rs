@@ -1,5 +1,5 @@
-//! Decides whether the policy admits a claim. It fails closed: a tag that forbids counts also if it was put
-//! on or taken off after the publication; a tag that permits counts only if it was published and is still on.
+//! Decides whether the policy admits a claim. It fails closed. A tag that forbids also counts if it was put on or taken
+//! off after the publication. A tag that permits counts only if it was published and is still on.
 
 mod tags;
 
@@ -197,8 +197,8 @@ impl Judge {
         self.policy.warninglists != OnHit::Off || self.looks_at_hosts()
     }
 
-    /// Whether another attribute of an admitted claim's object may be told beside it: it stands under
-    /// the same audiences as the claim, and has no tags of its own, so its event's speak for it.
+    /// Whether the description of an admitted claim may mention another attribute of the claim's MISP object. That
+    /// attribute has the same audiences as the claim and no tags of its own, so the event's tags decide.
     pub fn tells(&self, tags: TagVerdict, sibling: &Sibling) -> bool {
         tags.event_lets_tell
             && self.types.allow(&sibling.kind)
@@ -206,7 +206,7 @@ impl Judge {
             && !self.is_never_told(&sibling.value)
     }
 
-    /// As claims of any type spell the text, or cut as what is told is.
+    /// Checks the text as claims of any type spell it, and also if it was cut to fit into a description.
     fn is_never_told(&self, text: &str) -> bool {
         if self.never.is_empty() {
             return false;
