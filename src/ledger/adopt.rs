@@ -28,17 +28,17 @@ use crate::config::Guard;
 use crate::pure::policy::OnLists;
 use crate::pure::warninglist::Lists;
 
-/// What became of lists that MISP showed.
+/// What the relay did with the lists that MISP returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adopted {
-    /// They decide as those in force.
+    /// They decide exactly as the lists in force.
     Same,
     /// They are the first in force: all claims were judged anew.
     First,
-    /// They are in force; objects that they altered and withdrew, of all views.
+    /// They are in force. The numbers are the objects of all views that they altered and withdrew.
     InForce { altered: usize, withdrawn: usize },
-    /// They would withdraw so many live objects, more than the guard allows: an operator is asked.
-    /// `news`: these were not waiting before.
+    /// They would withdraw more live objects (`going`) than the guard allows, so they wait for an operator. `news`:
+    /// these lists were not waiting before.
     Waiting { going: i64, news: bool },
 }
 
@@ -50,7 +50,7 @@ pub enum AdoptError {
     File(#[from] io::Error),
 }
 
-/// Under which the ledger remembers that lists wait.
+/// The setting that remembers that lists wait.
 const SETTING: &str = "warninglists waiting";
 
 /// Objects whose claims are merged on trial at a time.
@@ -64,7 +64,7 @@ struct Replacement<'a> {
 }
 
 impl Replacement<'_> {
-    /// Whether the lists say something else of a claim than those before.
+    /// Whether the new lists decide otherwise on a claim than the old ones.
     fn differs(&self, claim: &WalkedClaim) -> bool {
         // Unreadable facts are not admitted, whatever the lists say.
         let Ok(facts) = claim.facts.read() else { return false };
@@ -74,10 +74,9 @@ impl Replacement<'_> {
 }
 
 impl Ledger {
-    /// Puts lists into force. The first ones ever, and those that decide as the ones before, always;
-    /// others only if what they withdraw is within the guard's `measure` (`None`: an operator
-    /// released them).
-    /// Whatever was done before an error, the next call or start does the rest.
+    /// Puts lists into force. It always accepts the first lists ever, and lists that decide as those before. It accepts
+    /// others only if the guard's `measure` allows what they withdraw (`None`: an operator released them). If an error
+    /// ends this call, the next call or start does the rest.
     pub async fn adopt(
         &self,
         views: &Views,
@@ -163,8 +162,8 @@ impl Ledger {
         Ok(file::remove(&self.shared.folder, WAITING).await?)
     }
 
-    /// How many live objects would go, if the guard does not allow it; if it does, they are counted. They are
-    /// counted in several reads, so what becomes live in between is left out.
+    /// Returns how many live objects would be withdrawn, if the guard does not allow it. If it does, they are recorded
+    /// for the guard. The count takes several reads, so objects that become live in between are left out.
     async fn keep_waiting(
         &self,
         views: &Views,
@@ -184,7 +183,7 @@ impl Ledger {
         Ok((!allowed).then_some(most))
     }
 
-    /// How many of these objects are live and nothing would claim, in each view.
+    /// How many of these objects are live and would have no claim left, in each view.
     async fn going(&self, views: Views, objects: &[Uuid]) -> SqlResult<Vec<Going>> {
         let none = |view: &View| Going { view: view.name.clone(), objects: 0 };
         let going = views.iter().map(none).collect();
@@ -200,8 +199,8 @@ impl Ledger {
         Ok(trial.going)
     }
 
-    /// Judges all claims anew on which the lists say something else than those before. `judged`: the views of which all
-    /// claims had been judged until then. Of the others, whoever judges them anew sees to all claims.
+    /// Judges again all claims on which the new lists decide otherwise than the old ones. `judged`: the views of which
+    /// all claims had been judged before. The walk that judges the other views covers all their claims.
     async fn judge_differing(
         &self,
         views: &Views,
@@ -234,7 +233,7 @@ impl Ledger {
         Ok(Adopted::InForce { altered, withdrawn })
     }
 
-    /// The objects of claims on which the lists say something else than those before.
+    /// The objects of the claims on which the new lists decide otherwise than the old ones.
     async fn differing(&self, replacement: Replacement<'_>) -> SqlResult<Vec<Uuid>> {
         let mut objects = Vec::new();
         let mut cursor = ClaimCursor::BEGINNING;
@@ -260,7 +259,7 @@ struct Trial {
 }
 
 impl Trial {
-    /// Adds how many of these objects are live and nothing would claim.
+    /// Adds how many of these objects are live and would have no claim left.
     fn count(&mut self, tx: &Transaction<'_>, objects: &[Uuid]) -> SqlResult<()> {
         let claims = claims_of(tx, objects, &self.views)?;
         self.events.load(tx, &claims)?;

@@ -22,10 +22,10 @@ use crate::document::Document;
 use crate::metrics;
 use crate::notice::{EventAnswer, Read, Receipt};
 
-/// What was published so recently goes with the live, whatever found it, seconds.
+/// An event that was published less than this many seconds ago goes into the live lane, however the relay found it.
 const RECENT: i64 = 600;
 
-/// Begins with an answer, unless something was heard since the request began.
+/// Begins to apply an answer, unless the relay heard something about the event since the request began.
 pub(super) async fn begin(context: &Arc<Context>, read: Read, received: Instant) -> Result<Taken> {
     let Some(rest) = context.rest() else { return Ok(Taken::Done(Receipt::Refused)) };
     let (document, selected) = match &read.answer {
@@ -58,7 +58,7 @@ pub(super) async fn begin(context: &Arc<Context>, read: Read, received: Instant)
     Ok(Taken::Running(Box::new(running)))
 }
 
-/// An answer has come to its end.
+/// Ends the work on an answer.
 pub(super) async fn end(context: &Arc<Context>, read: &Read, applied: Applied) -> Result<Receipt> {
     let Some(rest) = context.rest() else { return Ok(Receipt::Refused) };
     match applied {
@@ -114,7 +114,7 @@ async fn knows(context: &Arc<Context>, event: Uuid) -> Result<bool> {
     context.ledger.read(move |tx| events::is_known(tx, work.key(event))).await
 }
 
-/// Whether the publication, which is not saved yet or was blocked, is looked for once more.
+/// Whether to read the event once more, because its publication is not saved yet or was blocked.
 async fn is_postponed(context: &Arc<Context>, rest: &RestRules, read: &Read) -> Result<bool> {
     let next = usize::try_from(read.attempts + 1).unwrap_or(usize::MAX);
     let times = &rest.times.confirm_after;
@@ -145,7 +145,7 @@ async fn postpone(
     context.ledger.write(postpone).await
 }
 
-/// The answer is there and cannot be used. It is asked for again, ever later, and operators are told.
+/// Handles an answer that cannot be used: the event is read again after ever longer waits, and operators are told.
 async fn refuse(context: &Context, rest: &RestRules, read: &Read, why: &str) -> Result<Receipt> {
     let pauses = rest.times.vain_pauses(Ledger::now());
     // The same answer would come again: a resync has compared what there is.
@@ -191,7 +191,7 @@ enum Gone {
     Known,
     /// The read began before something that the ledger knows.
     Overtaken,
-    /// The key may just not see it.
+    /// The key may be unable to see the event.
     Unsure,
     /// Its claims end. `unfinished`: the event, if not all of them have.
     Ending { unfinished: Option<Uuid> },

@@ -39,14 +39,14 @@ pub(super) struct AnsweredRead {
     pub shown: ShownHead,
 }
 
-/// What a transaction came to.
+/// The result of a transaction.
 #[derive(Debug)]
 pub(super) enum Stepped {
     /// The snapshot is not to be applied.
     Not(Begun),
-    /// Another snapshot or a deletion came between.
+    /// Another snapshot of the event has begun, or the event was deleted.
     GivenUp,
-    /// More chunks are to come. `begun`: with this one the snapshot began.
+    /// A chunk was added, and more are to come. `begun` is set if this chunk was the first.
     Added {
         begun: Option<Box<Application>>,
         added: Added,
@@ -76,7 +76,8 @@ impl Applying {
         Change::new(&self.context.views, Some(self.event()), self.heard).in_lane(self.lane)
     }
 
-    /// Whether the ledger seems to hold exactly this, so that nothing need be converted. The transaction decides.
+    /// Whether the ledger seems to hold exactly this snapshot, so that nothing need be converted. The transaction has
+    /// the final decision.
     pub(super) async fn seems_unchanged(self: &Arc<Self>) -> Result<bool> {
         let applying = Arc::clone(self);
         let look = move |tx: &Transaction<'_>| events::stored(tx, applying.key());
@@ -184,7 +185,7 @@ impl Applying {
         Ok(())
     }
 
-    /// Decay may permit: by another view than the ledger's it does not.
+    /// A decay score can permit a claim, so it counts only if the key shows the view that filled the ledger.
     fn counts_decay(&self) -> bool {
         self.context.rest().is_some_and(|rest| rest.times.decay && rest.key.is_accepted())
     }
@@ -221,14 +222,14 @@ impl Applying {
     }
 }
 
-/// A publication of the event came: what a webhook announced by `told_at` (Unix milliseconds) is no longer
-/// needed, and gaps that name the event are healed.
+/// Notes that a publication of the event was applied. What a webhook announced by `told_at` (Unix milliseconds) is no
+/// longer needed, and gaps that name the event are closed.
 pub(super) fn confirm(tx: &Transaction<'_>, event: EventKey<'_>, told_at: i64) -> Result<()> {
     announced::confirm(tx, event, told_at)?;
     gaps::heal_event(tx, event, told_at)
 }
 
-/// What the line about an accepted event tells, kept beside its changes.
+/// The figures for the log line about an accepted event, stored with its changes.
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
     info: &'a str,

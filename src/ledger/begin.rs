@@ -10,16 +10,16 @@ use super::tables::keys::EventKey;
 use super::tables::tag_changes;
 use crate::pure::convert::EventFacts;
 
-/// Whether a snapshot is to be applied.
+/// Whether to apply a snapshot.
 #[derive(Debug)]
 pub(super) enum Begun {
-    /// The ledger holds exactly this.
+    /// The ledger already holds exactly this snapshot.
     Unchanged,
     /// The snapshot is older than the applied one, as `Event.timestamp` tells.
     Stale,
     /// The event was deleted; only a REST read begun after that brings it back.
     Deleted,
-    /// The read began before something that the ledger knows.
+    /// The read began before the last notice about the event.
     Overtaken,
     Started(Box<Application>),
 }
@@ -93,7 +93,7 @@ pub(super) fn begin(
     Ok(Begun::Started(Box::new(Application::new(source, origin, head, stored))))
 }
 
-/// Whether anything differs that policy or merging reads of an event: its own times are not.
+/// Whether the two heads differ in anything that policy or merging reads. Neither reads the event's own times.
 fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
     let without_times = |facts: &EventFacts| EventFacts {
         timestamp: 0,

@@ -21,7 +21,7 @@ use crate::pure::misp::{Decay, Sighting, SightingKind};
 pub(super) struct Sighted {
     pub attribute: Uuid,
     pub sighting: Sighting,
-    /// Of the observables that were sighted; empty: whatever the attribute claims.
+    /// The values that were sighted. Empty: everything that the attribute claims.
     pub values: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct DecayTold {
     pub decay: Option<Decay>,
 }
 
-/// Takes in sightings of an event's attributes, and merges anew what they change; how many were news.
+/// Stores sightings of an event's attributes, and merges again the objects that they change. Returns how many were new.
 pub(super) fn take_in_sightings(
     tx: &Transaction<'_>,
     event: EventKey<'_>,
@@ -52,7 +52,7 @@ pub(super) fn take_in_sightings(
     Ok(news)
 }
 
-/// MISP has deleted a sighting. Whether it was known.
+/// Removes a sighting that MISP has deleted. Returns whether it was known.
 pub(super) fn take_back_sighting(
     tx: &Transaction<'_>,
     event: EventKey<'_>,
@@ -66,7 +66,8 @@ pub(super) fn take_back_sighting(
     Ok(known)
 }
 
-/// Takes in what a read says of an event's attributes, and merges anew what that changes.
+/// Stores the sightings and scores that a read shows of an event's attributes, and merges again the objects that they
+/// change.
 pub(super) fn take_in_decay(
     tx: &Transaction<'_>,
     event: EventKey<'_>,
@@ -133,7 +134,7 @@ fn code(kind: SightingKind) -> i16 {
 /// Sightings looked at in a step of forgetting.
 const STEP: i64 = 1_000;
 
-/// A sighting of which a read that began so soon after it may not know, milliseconds.
+/// A read that began less than this many milliseconds after a sighting may not show it.
 const JUST: i64 = 2_000;
 
 impl Context {

@@ -60,13 +60,13 @@ impl Ledger {
         self.write(move |unit| gaps::record(unit, &source, &gap, span)).await
     }
 
-    /// Gaps that no catch-up has healed.
+    /// The gaps that no catch-up has closed.
     pub async fn open_gaps(&self, source: &str) -> Result<Vec<OpenGap>> {
         let source = source.to_owned();
         self.read(move |tx| gaps::open(tx, &source)).await
     }
 
-    /// These gaps are healed, unless they went on meanwhile.
+    /// Closes these gaps, unless they went on meanwhile.
     pub async fn heal(&self, source: &str, gaps: &[OpenGap]) -> Result<()> {
         for gaps in gaps.chunks(STEP) {
             let (source, gaps) = (source.to_owned(), gaps.to_vec());
@@ -75,9 +75,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Those of the heads that say something else than the last read of their event, or of which no
-    /// read is known; what was never published, or not since `window` (Unix seconds), counts only
-    /// where the ledger holds something of it.
+    /// Returns the heads that differ from the last read of their event, and those of events that were never read. An
+    /// event that was never published, or not since `window` (Unix seconds), counts only if the ledger knows it.
     pub async fn news(
         &self,
         source: &str,
@@ -96,7 +95,8 @@ impl Ledger {
         Ok(news)
     }
 
-    /// Those of the heads whose events matter: published at some time, or known here.
+    /// Returns the heads of events that matter: those that were published at some time, and those that the ledger
+    /// knows.
     pub async fn worth_reading(&self, source: &str, heads: &[Head]) -> Result<Vec<Head>> {
         let mut worth = Vec::new();
         for heads in heads.chunks(CHUNK) {

@@ -17,13 +17,13 @@ pub(super) struct Change<'a> {
     pub event: Option<Uuid>,
     /// When the notice arrived, Unix milliseconds.
     pub opened_at: i64,
-    /// The lane of what is added or altered; what is withdrawn has its own.
+    /// The lane of the objects that are added or altered. Withdrawals have a lane of their own.
     pub lane: Lane,
     numbers: Vec<Number<'a>>,
     /// Objects of all views.
     pub altered: usize,
     pub withdrawn: usize,
-    /// Objects beside indicators, added, altered or revoked.
+    /// Context objects that were added, altered or revoked.
     pub context: usize,
 }
 
@@ -48,13 +48,13 @@ impl<'a> Change<'a> {
         self.altered + self.withdrawn + self.context == 0
     }
 
-    /// Puts the words for the event's log line beside its places in the queues.
+    /// Stores the figures for the event's log line in its rows of the queues.
     pub(super) fn summarise(&self, tx: &Transaction<'_>, summary: &str) -> Result<()> {
         queue::summarise(tx, self.numbers.iter().map(|one| one.number), summary)
     }
 
-    /// Returns the number of the change in a view and a lane. Context that goes into the backlog is no part of the
-    /// event's story.
+    /// Returns the number of the change in a view and a lane. A change of context objects in the backlog names no
+    /// event, because the event's log line leaves it out.
     pub(super) fn number(
         &mut self,
         tx: &Transaction<'_>,

@@ -19,24 +19,24 @@ use super::tables::{
 };
 use super::{Lane, Ledger, Views};
 
-/// A step back that small changes nothing that matters, milliseconds.
+/// A step back of up to this many milliseconds changes nothing that matters.
 const SMALL: i64 = 60_000;
 
-/// A clock that moved ahead by so much while nobody looked may be wrong, milliseconds.
+/// If the clock moved ahead by more than this many milliseconds between two looks, it may be wrong.
 const LONG: i64 = 7 * DAY;
 
-/// It is believed once it has gone on for so long, milliseconds.
+/// After such a jump the clock is believed once it has gone on for this many milliseconds.
 const BELIEVED_AFTER: i64 = DAY;
 
 const DAY: i64 = 86_400_000;
 
-/// After a pause of so much, or a step ahead, times that were in the future are looked at again.
+/// After a pause this long, or after a step ahead, upkeep looks again at times that were in the future.
 const PAUSE: i64 = 300_000;
 
 /// The setting that remembers the last step back.
 const SET_BACK: &str = "clock set back";
 
-/// That the clock went back.
+/// A step back of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetBack {
     /// When it was noticed, Unix milliseconds; RFC 3339 in JSON.
@@ -46,7 +46,7 @@ pub struct SetBack {
     pub by: i64,
 }
 
-/// What the clock did since it was last looked at.
+/// What the clock did since the last look at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClockStep {
     Steady,
@@ -56,9 +56,8 @@ pub(super) enum ClockStep {
 }
 
 impl Ledger {
-    /// Looks at the clock, and follows what it did. `source`: where everything can be read again.
-    /// Returns whether what is old may be forgotten: after a long step ahead, not before the clock has
-    /// gone on for a day.
+    /// Looks at the clock, and reacts to a step. `source`: the source that can be read again completely. Returns
+    /// whether old rows may be deleted. After a long step ahead they may not, until the clock has gone on for a day.
     pub(super) async fn follow_clock(
         &self,
         views: &Views,
@@ -133,7 +132,7 @@ impl Ledger {
         .await
     }
 
-    /// Claims whose times were judged by a clock that was wrong count as heard now.
+    /// Treats claims whose times were noted by a wrong clock as heard now.
     async fn hear_again(&self, views: &Views, mistimed: Mistimed, now: i64) -> Result<()> {
         loop {
             let objects = self.read(move |tx| mistimed.objects(tx, now)).await?;
@@ -163,8 +162,8 @@ impl Ledger {
     }
 }
 
-/// Brings forward what waits, takes stored times that are later than `now` back to it, and has each target
-/// compared with everything.
+/// Brings waits forward, sets stored times that are later than `now` to `now`, and has each target compared with
+/// everything.
 fn put_right(tx: &Transaction<'_>, now: i64) -> Result<()> {
     // If the clock is behind, this cuts some times too short. The step ahead that follows puts them right
     // again (`Mistimed::Overtaken`).

@@ -15,10 +15,10 @@ use super::tables::wanted::{self, ContextSaid, NewContext, Relationship};
 use super::{Lane, View};
 use crate::pure::stix::ContextObject;
 
-/// Context has no end of its own: beyond every date, and still a date for who renders it.
+/// Context objects have no end. This time is later than any other, and can still be rendered as a date.
 const FOREVER: i64 = 253_402_300_799_000;
 
-/// A context object that is needed and not there.
+/// A context object that is needed and missing.
 struct Lacking<'r> {
     object: Uuid,
     generation: GenerationKey,
@@ -27,8 +27,8 @@ struct Lacking<'r> {
     content: &'r ContextObject,
 }
 
-/// Brings the context of these indicators to what they need now. `known`: those that were wanted before, as far
-/// as it is known whether they still are.
+/// Adds, updates and revokes the context objects of these indicators, so that they match what the indicators need now.
+/// `known`: the indicators that were wanted before, without those whose claims still wait to be judged.
 pub(super) fn refresh<'a>(
     tx: &Transaction<'_>,
     view: &'a View,
@@ -59,7 +59,7 @@ pub(super) fn refresh<'a>(
     revoke(tx, view, over, change)
 }
 
-/// Identities, techniques and actors: new ones, and those of which newer events say something else.
+/// Writes identities, techniques and actors: new ones, and those that a newer event describes differently.
 fn name<'a>(
     tx: &Transaction<'_>,
     view: &'a View,
@@ -107,7 +107,7 @@ fn relationships(
     Ok(found)
 }
 
-/// Relationships that are needed and not there.
+/// Writes the relationships that are needed and missing.
 fn relate<'a>(
     tx: &Transaction<'_>,
     view: &'a View,
@@ -179,7 +179,7 @@ fn store<'a>(
     Ok(())
 }
 
-/// Ends relationships by `revoked`. One that no target was ever sent is forgotten.
+/// Revokes relationships. It deletes those that no target was ever sent.
 fn revoke<'a>(
     tx: &Transaction<'_>,
     view: &'a View,

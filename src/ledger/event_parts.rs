@@ -10,10 +10,10 @@ use crate::document::Spool;
 use crate::pure::convert::{Clusters, EventFacts};
 use crate::pure::misp::{CutEvent, Event, EventCutter, NotAnEvent, NotToBeCut};
 
-/// The bytes that are cut at a time.
+/// The number of bytes that are cut at a time.
 const STEP: u64 = 256 << 10;
 
-/// The bytes of a part, and so about what is in memory of a spooled event. An object is never cut.
+/// The size of a part in bytes. About this much of a spooled event is in memory. An object is never cut.
 const PART: u64 = 1 << 20;
 
 /// An event with the place of its lists.

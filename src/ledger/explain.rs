@@ -31,7 +31,7 @@ const CHUNK: usize = 200;
 pub struct Telling {
     /// Unix milliseconds.
     pub now: i64,
-    /// Whether the indicators are told as STIX.
+    /// Whether the stories show the indicators as STIX.
     pub stix: bool,
 }
 
@@ -42,7 +42,7 @@ impl View {
 }
 
 impl Views {
-    /// For stories of what the ledger does not keep.
+    /// The rules of each view, for stories of attributes that the ledger does not keep.
     #[must_use]
     pub fn rules(&self, now: i64, stix: bool) -> Vec<ViewRules<'_>> {
         self.iter().map(|view| view.rules(now, stix)).collect()
@@ -50,8 +50,8 @@ impl Views {
 }
 
 impl Ledger {
-    /// Tells the story of each attribute that `what` names: the uuid of an event or an attribute, or
-    /// a value in any spelling. It is one moment of the ledger. Ends early when nobody listens.
+    /// Builds the story of each attribute that `what` names: by the uuid of an event or an attribute, or by a value in
+    /// any spelling. All stories show the same moment of the ledger. Ends early if the receiver of `lines` is gone.
     pub async fn explain(
         &self,
         views: &Views,
@@ -85,7 +85,7 @@ impl Ledger {
     }
 }
 
-/// Indicators of observables that nothing claims any more, and where they stand.
+/// Tells of indicators of observables that no claim names any more, and of their state at each target.
 fn ended(
     tx: &Transaction<'_>,
     views: &Views,
@@ -149,7 +149,7 @@ fn held_note(tx: &Transaction<'_>, claiming: &ClaimingAttribute) -> Result<Optio
     }))
 }
 
-/// What is known of some objects, whatever the view.
+/// What the ledger knows of some objects apart from the views.
 #[derive(Clone, Copy)]
 struct Background<'k> {
     objects: &'k [Uuid],
@@ -159,7 +159,7 @@ struct Background<'k> {
     telling: Telling,
 }
 
-/// What a view makes of some objects, and where its targets stand.
+/// What a view makes of some objects, and the state of these at its targets.
 struct InView<'k> {
     view: &'k View,
     background: Background<'k>,
@@ -270,8 +270,8 @@ impl Background<'_> {
     }
 }
 
-/// Without `created` and `modified`, which each target's first sending assigns; of what is withdrawn,
-/// without its end, which the sending of the withdrawal is.
+/// The object without `created` and `modified`, which are assigned when it is first sent to a target. A withdrawn
+/// object also has no end here, because the end is assigned when the withdrawal is sent.
 fn rendered(row: &WantedRow) -> Option<Value> {
     let mut body: Value = serde_json::from_str(&row.body).ok()?;
     if row.version != WITHDRAWN {

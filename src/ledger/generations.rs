@@ -47,8 +47,8 @@ impl Generations {
         Ok(Self { newest, taken: HashSet::new() })
     }
 
-    /// Finds the ids that may not be used: under `identity = "attribute"` another object had the same id, and
-    /// its revocation has left or will.
+    /// Finds the ids that may not be used: under `identity = "attribute"` another object had the same id, and its
+    /// revocation was sent or will be.
     pub(super) fn find_taken(
         &mut self,
         tx: &Transaction<'_>,
@@ -78,7 +78,7 @@ impl Generations {
         Ok(())
     }
 
-    /// Where the claims of a key go, `first` of which is one.
+    /// Returns the ids of the object for which the claims of a key count. `first` is one of these claims.
     pub(super) fn ids(&self, view: &View, key: Uuid, first: &ClaimRow) -> IndicatorIds {
         let newest = self.newest.get(&key);
         let generation = newest.map_or(0, |known| known.generation);

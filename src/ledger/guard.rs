@@ -20,7 +20,8 @@ use super::time::millis;
 use super::{Ledger, View, Views};
 use crate::config::Guard;
 
-/// Which of the absent claims stand: all of them, or those that an operator has not released yet.
+/// Decides which of the absent claims stand. If the limit does not allow the new ones, all of them stand. Otherwise
+/// only those stand that were held before and that no operator has released.
 pub(super) fn hold(
     unit: &Unit<'_>,
     event: EventKey<'_>,
@@ -49,7 +50,7 @@ pub(super) fn hold(
     Ok(kept)
 }
 
-/// Whether these claims may end because of their absence. If so, the live indicators that go are counted.
+/// Whether these claims may end because of their absence. If so, the live indicators that are withdrawn are recorded.
 fn may_go(
     tx: &Transaction<'_>,
     source: &str,
@@ -70,8 +71,8 @@ fn may_go(
     infer(tx, source, &going, measure, change.opened_at)
 }
 
-/// Whether so many live objects may be withdrawn by inference now: in each view, with what went
-/// before, no more than the measure. If so, they are counted.
+/// Whether these live objects may be withdrawn by inference now. In each view they may not exceed the limit together
+/// with those that were withdrawn before, within `guard.window`. If they may, they are recorded.
 pub(super) fn infer(
     tx: &Transaction<'_>,
     source: &str,
@@ -90,7 +91,7 @@ pub(super) fn infer(
     Ok(true)
 }
 
-/// How many live indicators lose claims: of an observable, no more than attributes go.
+/// How many live indicators lose claims. For one observable, this is at most the number of attributes that are absent.
 fn count_live(
     tx: &Transaction<'_>,
     view: &View,

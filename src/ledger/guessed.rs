@@ -8,15 +8,15 @@ use uuid::Uuid;
 use super::Views;
 use crate::pure::convert::TagFacts;
 
-/// Beyond so many nothing more is told: anybody may make tags.
+/// The most tags that are logged. There must be a limit, because anybody may make tags.
 const MOST: usize = 1_000;
 
-/// The tags that were told of.
+/// The tags that were logged.
 #[derive(Debug, Default)]
 pub(super) struct Guessed(HashSet<String>);
 
 impl Guessed {
-    /// Tells of those of an event's tags that are new.
+    /// Logs the tags of an event that were not logged before.
     pub(super) fn tell<'t>(
         &mut self,
         views: &Views,

@@ -9,7 +9,7 @@ use crate::config::OnUnpublish;
 use crate::pure::convert::{ClaimFacts, EventFacts, TagFacts};
 use crate::pure::misp::{Audience, Event};
 
-/// Who says what a snapshot says.
+/// Where a snapshot comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin {
     /// A publication from the feed, with the time at which it arrived, Unix seconds.
@@ -23,15 +23,15 @@ pub(super) enum Origin {
 pub(super) struct Shown {
     /// When the request began, Unix milliseconds.
     pub began: i64,
-    /// Of the event in the ledger, when the request began.
+    /// The sequence of the event in the ledger when the request began.
     pub sequence: i64,
     /// MISP's clock, Unix seconds.
     pub date: i64,
     pub published: bool,
     /// Unix seconds; 0: never published.
     pub publication: i64,
-    /// Whether the key shows the view that filled the ledger. By another nothing is added, and what is
-    /// absent may only be hidden.
+    /// Whether the key shows the view that filled the ledger. A read by a key with another view adds nothing, and what
+    /// is absent from it may only be hidden.
     pub of_our_view: bool,
     /// Attributes up to this time are as they were published, Unix seconds.
     as_published_until: i64,
@@ -74,24 +74,24 @@ impl Shown {
         }
     }
 
-    /// Whether an attribute is shown as it was published: untouched since.
+    /// Whether an attribute is shown as it was published, without a later edit.
     pub(super) fn counts(&self, facts: &ClaimFacts) -> bool {
         facts.timestamp <= self.as_published_until
     }
 
-    /// Takes out what is told beside an attribute and was touched since the publication.
+    /// Removes the other attributes that a description would mention, if they were edited since the publication.
     pub(super) fn less_unpublished(&self, facts: &mut ClaimFacts) {
         if let Some(object) = &mut facts.object {
             object.siblings.retain(|sibling| sibling.timestamp <= self.as_published_until);
         }
     }
 
-    /// Whether what was published stands at all.
+    /// Whether the last publication still counts.
     pub(super) fn keeps_published(&self) -> bool {
         self.keeps_published
     }
 
-    /// A published claim, less what was taken back by what MISP shows `now`.
+    /// Returns a published claim, less what was taken back according to what MISP shows `now`.
     pub(super) fn less_taken_back(&self, before: ClaimFacts, now: &ClaimFacts) -> ClaimFacts {
         let mut tags = now.tags.clone();
         tags::mark_changed(&before.tags, self.began / 1_000, &mut tags);
@@ -102,13 +102,13 @@ impl Shown {
         ClaimFacts { to_ids: before.to_ids && now.to_ids, tags, also, ..before }
     }
 
-    /// What goes into the content's fingerprint: the same attributes count differently.
+    /// A part of the content's fingerprint, because the same attributes count differently in another kind of read.
     pub(super) fn salt(&self) -> [i64; 2] {
         [self.as_published_until, i64::from(self.keeps_published) + 1]
     }
 }
 
-/// A publication from before an edit of the event's audience does not undo it.
+/// Keeps an edit of the event's audience if the publication is older than the edit.
 fn keep_narrowed(before: &EventFacts, facts: &mut EventFacts) {
     // A publication of the very second of the edit holds it already.
     if facts.timestamp >= before.narrowed_at {
@@ -121,15 +121,15 @@ fn keep_narrowed(before: &EventFacts, facts: &mut EventFacts) {
     facts.narrowed_at = before.narrowed_at;
 }
 
-/// How long after an event's deletion a read must have begun to bring it back, milliseconds.
+/// A read brings a deleted event back only if it began this many milliseconds after the deletion.
 const AFTER_DELETION: i64 = 2_000;
 
-/// A difference that no request lasts, milliseconds.
+/// No request takes this many milliseconds, so a larger difference comes from a clock that stepped.
 const CLOCK: i64 = 3_600_000;
 
 impl Origin {
-    /// The tag changes that count against a snapshot: a push may be from before them, and a read from before those
-    /// that were heard since it began.
+    /// Returns the tag changes that a snapshot may not show. A push may be older than any of them. A read may be older
+    /// than those that were heard since it began.
     pub(super) fn tags_heard(
         &self,
         tx: &Transaction<'_>,
@@ -147,8 +147,8 @@ impl Origin {
         matches!(self, Self::Read(_))
     }
 
-    /// Whether the read began before something that the ledger knows. A deletion in the future is one
-    /// from before the relay's clock was set back.
+    /// Whether the read began before a notice or a deletion that the ledger has applied. A deletion in the future was
+    /// noted before the relay's clock was set back.
     pub(super) fn is_overtaken(&self, sequence: i64, deleted_at: Option<i64>) -> bool {
         let Self::Read(shown) = self else { return false };
         let just = |at: i64| {
@@ -164,7 +164,7 @@ impl Origin {
         matches!(self, Self::Read(shown) if shown.sequence > 0)
     }
 
-    /// Up to when this tells what was announced or missed, Unix milliseconds.
+    /// The time up to which this snapshot settles what was announced or missed, Unix milliseconds.
     pub(super) fn told_at(&self) -> i64 {
         match self {
             Self::Push { .. } => i64::MAX,
@@ -181,8 +181,8 @@ impl Origin {
         }
     }
 
-    /// Reconciles what a snapshot says of its event with what was known `before`: neither a push that
-    /// may be older nor an answer about an unpublished event permits what was forbidden since.
+    /// Reconciles a snapshot's facts of its event with those known `before`. A push may be older, and an answer about
+    /// an unpublished event is not published. So neither permits what was forbidden since.
     pub(super) fn reconcile(&self, before: &EventFacts, facts: &mut EventFacts) {
         match self {
             Self::Push { .. } => {
@@ -198,7 +198,7 @@ impl Origin {
         }
     }
 
-    /// As [`tags::keep_attached`], of a push with this `Event.timestamp`.
+    /// Calls [`tags::keep_attached`] for a push with this `Event.timestamp`.
     pub(super) fn keep_attached(
         &self,
         before: &[TagFacts],
@@ -210,7 +210,8 @@ impl Origin {
         tags::keep_attached(before, pushed, tags)
     }
 
-    /// What an unpublished edit of the event's distribution allows counts only once it is published.
+    /// Keeps the published audience beside an unpublished edit of the event's distribution. So what the edit allows
+    /// counts only after a publication.
     fn keep_audience(&self, before: &EventFacts, facts: &mut EventFacts) {
         let Self::Read(shown) = self else { return };
         if shown.as_published_until == i64::MAX || before.uuid.is_nil() {
@@ -220,7 +221,7 @@ impl Origin {
         facts.also = Some(published).filter(|published| published.audience != facts.audience());
     }
 
-    /// Whether this is a read that began after what a tombstone tells of.
+    /// Whether this is a read that began after the withdrawal that a tombstone records.
     pub(super) fn outdates(&self, tombstone: &Tombstone) -> bool {
         let Self::Read(shown) = self else { return false };
         shown.of_our_view && tombstone.withdrawn_at < shown.began

@@ -19,26 +19,26 @@ use super::{Ledger, Views, WITHDRAWN};
 pub struct JudgingState {
     /// Observables that are judged.
     pub judged: usize,
-    /// All observables that anything claims.
+    /// All observables that have a claim.
     pub observables: usize,
 }
 
 /// How far a view has come. Observables are judged in the order of their keys.
 #[derive(Debug, Clone, Copy)]
 struct JudgedUpTo {
-    /// The last change before the start. What was withdrawn up to it may be wanted again: a target that sees another
-    /// view brings along all that it was sent as withdrawn.
+    /// The last change before the start. Objects that were withdrawn up to it may be wanted again: if a target moves to
+    /// another view, all that it was sent is copied there as withdrawn.
     before: i64,
     /// All observables up to this one are judged.
     judged: Uuid,
     state: JudgingState,
 }
 
-/// The views that are being judged anew.
+/// The views that are being judged again.
 #[derive(Debug, Default)]
 pub(super) struct BeingJudged {
     views: Mutex<HashMap<String, JudgedUpTo>>,
-    /// Held by whoever walks. A second one would judge the same again.
+    /// Held during a walk over all claims. A second walk would only judge the same claims again.
     pub walk: tokio::sync::Mutex<()>,
 }
 
@@ -47,14 +47,14 @@ impl BeingJudged {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing of these views is judged yet.
+    /// Begins: nothing in these views is judged yet.
     fn begin(&self, views: &Views, before: i64, observables: usize) {
         let state = JudgingState { judged: 0, observables };
         let progress = JudgedUpTo { before, judged: Uuid::nil(), state };
         self.views().extend(views.iter().map(|view| (view.name.clone(), progress)));
     }
 
-    /// All observables up to this one are judged in these views: so many.
+    /// Notes that all observables up to `last` are judged in these views. `judged` is their number.
     pub(super) fn advance(&self, views: &Views, last: Uuid, judged: usize) {
         let mut judging = self.views();
         for view in views.iter() {
@@ -65,7 +65,7 @@ impl BeingJudged {
         }
     }
 
-    /// All of these views is judged.
+    /// Ends: everything in these views is judged.
     pub(super) fn end(&self, views: &Views) {
         let mut judging = self.views();
         for view in views.iter() {
@@ -83,7 +83,7 @@ impl BeingJudged {
 }
 
 impl Ledger {
-    /// Holds back what the views want until [`Ledger::reevaluate`] has judged it, as far as it has to be judged anew.
+    /// Holds back the objects of those views that must be judged again, until [`Ledger::reevaluate`] has judged them.
     pub async fn begin_judging(&self, views: &Views) -> Result<()> {
         let all = views.clone();
         let read = self.read(move |tx| Ok((unjudged(tx, &all)?, counters::last_change(tx)?)));
@@ -97,21 +97,21 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether an object may not be sent yet, because the policy that is in force has not judged it. Objects beside
-    /// indicators wait for the end.
+    /// Whether an object may not be sent yet, because the present policy has not judged it. Context objects wait for
+    /// the end of the walk.
     #[must_use]
     pub fn is_unjudged(&self, view: &str, pending: &Pending) -> bool {
         self.shared.judging.holds(view, pending)
     }
 
-    /// How far the slowest of the views that are being judged anew has come; `None`: none is.
+    /// How far the slowest of the views that are being judged again has come. `None`: no view is being judged.
     #[must_use]
     pub fn judging(&self) -> Option<JudgingState> {
         let judging = self.shared.judging.views();
         judging.values().map(|view| view.state).min_by_key(|state| state.judged)
     }
 
-    /// Whether views are being judged anew.
+    /// Whether views are being judged again.
     #[must_use]
     pub fn is_judging(&self) -> bool {
         !self.shared.judging.views().is_empty()

@@ -9,8 +9,8 @@ use super::tables::{events, settings};
 use crate::metrics;
 use crate::notice::{Gap, GapReason};
 
-/// Its value is a time at which everything received before was committed or still in memory, Unix
-/// milliseconds; it is there while a relay runs.
+/// The setting that exists while a relay runs. Its value is a time, Unix milliseconds. Everything that was received
+/// before it is committed, or was still in memory at that time.
 const RUNNING: &str = "running";
 
 impl Ledger {
@@ -39,9 +39,9 @@ impl Ledger {
         self.write(move |unit| settings::store(unit, RUNNING, &now.to_string())).await
     }
 
-    /// Whether an intake that was not connected `since` then (Unix milliseconds) has never been: beside
-    /// an empty ledger nothing can be missing. Beside any other something can, however often an outage
-    /// was told.
+    /// Whether an intake that is not connected since `since` (Unix milliseconds) has never been connected. With an
+    /// empty ledger nothing can be missing then. With any other ledger something can, however often the outage was
+    /// reported.
     pub(super) async fn is_first_outage(&self, intake: &str, since: i64) -> Result<bool> {
         let name = format!("first outage {intake}");
         self.write(move |unit| {
@@ -57,7 +57,7 @@ impl Ledger {
         .await
     }
 
-    /// Everything received before `now` was committed or waits in memory.
+    /// Notes that everything received before `now` is committed or waits in memory.
     pub(super) async fn note_running(&self, now: i64) -> Result<()> {
         self.write(move |unit| settings::update(unit, RUNNING, &now.to_string())).await
     }

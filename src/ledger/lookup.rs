@@ -14,17 +14,17 @@ use crate::pure::explain::time;
 use crate::pure::policy;
 use crate::pure::stix::Observable;
 
-/// What an operator's word led to.
+/// What the ledger knows of what an operator named.
 #[derive(Debug, Default)]
 pub(super) struct LookedUp {
     pub attributes: Vec<ClaimingAttribute>,
-    /// What a value may spell.
+    /// The observables that the value may stand for.
     pub observables: BTreeSet<Observable>,
-    /// What there is to say besides.
+    /// Further lines for the operator.
     pub notes: Vec<String>,
 }
 
-/// Looks up the attributes that `what` names and that claim something, and what there is to say besides.
+/// Looks up the attributes that `what` names and that make claims, with further lines for the operator.
 pub(super) fn look_up(tx: &Transaction<'_>, what: &str) -> Result<LookedUp> {
     if let Ok(uuid) = Uuid::parse_str(what) {
         let looked_up = look_up_uuid(tx, uuid)?;
@@ -84,7 +84,7 @@ fn look_up_uuid(tx: &Transaction<'_>, uuid: Uuid) -> Result<LookedUp> {
     Ok(LookedUp { attributes, notes, ..LookedUp::default() })
 }
 
-/// What there is to say of an event, known or not, that MISP was asked for in vain.
+/// Returns a line about an event, known or not, whose reads have failed.
 fn vain_reads(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<String>> {
     let found = reads::in_vain_of(tx, event)?;
     let told = found.iter().map(|unread| {
@@ -98,7 +98,7 @@ fn vain_reads(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<String>> {
     Ok(told.collect())
 }
 
-/// What there is to say of a known event besides its claims.
+/// Returns lines about a known event apart from its claims.
 fn event_notes(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     for row in events::notes(tx, event)? {

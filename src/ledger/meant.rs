@@ -13,9 +13,9 @@ use crate::notice::EventRef;
 pub(super) enum Meant {
     /// The event with this uuid, or the only living event with this number.
     One(Uuid),
-    /// Several living events have the number: only reads tell whose it is now.
+    /// Several events that are not deleted have the number. Only reads can tell which of them has it now.
     Several(Vec<Uuid>),
-    /// Only deleted events have the number: it may belong to an event that the ledger does not know.
+    /// Only deleted events have the number. It may now belong to an event that the ledger does not know.
     Dead(Vec<Uuid>),
     Unknown,
 }

@@ -11,7 +11,7 @@ use super::generations::{Generations, IndicatorIds};
 use crate::pure::convert::Reason;
 use crate::pure::stix::{Admitted, ContextId, ContextObject, Indicator, Memo};
 
-/// An indicator that claims add up to.
+/// An indicator, merged of claims.
 #[derive(Debug)]
 pub(super) struct Merged {
     /// See [`View::key`].
@@ -32,13 +32,13 @@ pub(super) struct Need {
     pub target: Option<ContextId>,
 }
 
-/// What the claims on some observables come to in a view.
+/// The result of merging the claims on some observables in a view.
 #[derive(Debug, Default)]
 pub(super) struct MergeOutcome {
     pub merged: Vec<Merged>,
-    /// Keys of which it is not known yet whether their claims are admitted: they stay as they are.
+    /// Keys whose claims cannot be judged yet. Their objects stay as they are.
     pub waiting: HashSet<Uuid>,
-    /// Of each claim, in their order: why it does not count.
+    /// For each claim, in their order, the reason why it does not count.
     pub reasons: Vec<Option<Reason>>,
 }
 
@@ -68,7 +68,7 @@ pub(super) fn merge(
     outcome
 }
 
-/// What an indicator needs that these claims add up to.
+/// The context objects that an indicator of these claims needs.
 fn needs(view: &View, indicator: Uuid, admitted: &[Admitted<'_>]) -> Vec<Need> {
     let needed = view.merger.needed(indicator, admitted);
     let need = needed.iter().filter_map(|needed| {
@@ -79,7 +79,7 @@ fn needs(view: &View, indicator: Uuid, admitted: &[Admitted<'_>]) -> Vec<Need> {
 }
 
 impl MergeOutcome {
-    /// What differs from what was wanted so far.
+    /// The indicators that differ from those wanted so far.
     pub(super) fn altered(self, known: &Generations) -> Vec<Merged> {
         let is_new = |one: &Merged| {
             known.newest(one.key).is_none_or(|known| {
@@ -89,7 +89,7 @@ impl MergeOutcome {
         self.merged.into_iter().filter(is_new).collect()
     }
 
-    /// Live objects that nothing claims.
+    /// The live objects that have no admitted claim any more.
     pub(super) fn withdrawn(&self, known: &Generations) -> Vec<Uuid> {
         let claimed: HashSet<Uuid> = self.merged.iter().map(|one| one.key).collect();
         let over = known.iter().filter(|one| one.is_live() && !claimed.contains(&one.key));

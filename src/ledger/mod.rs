@@ -149,18 +149,18 @@ struct Shared {
     changed: Notify,
     /// Wakes the task that reads over REST after something was asked for.
     asked: Notify,
-    /// Counts notices about events that the ledger does not know: they say something of what is being
-    /// read for the first time.
+    /// Counts notices about events that the ledger does not know. They may concern an event that is being read for the
+    /// first time.
     strange: AtomicI64,
-    /// Notices that wait or are being applied: more may be about to change.
+    /// The number of notices that wait or are being applied.
     arriving: AtomicUsize,
-    /// When a transaction last failed for a fault of the file or its disk that is not over.
+    /// When a transaction last failed because of the file or its disk. `None`: there is no such fault, or it is over.
     failed: Mutex<Option<Instant>>,
-    /// What MISP said of its warninglists.
+    /// What MISP last answered about its warninglists.
     told: warninglists::Told,
-    /// What is being judged anew.
+    /// The views that are being judged again.
     judging: judging::BeingJudged,
-    /// What was counted of each target, and when.
+    /// The last counts for each target, and their times.
     figures: waiting::CountedFigures,
     /// Where the file is.
     folder: PathBuf,
@@ -186,8 +186,8 @@ impl Shared {
 }
 
 impl Ledger {
-    /// Runs a unit of work on the thread that owns the writing, and waits for its commit. It is done although
-    /// whoever asked has gone away.
+    /// Runs a unit of work on the thread that writes, and waits for its commit. The work is done even if the caller
+    /// stops waiting.
     async fn write<T: Send + 'static>(
         &self,
         work: impl Fn(&Unit<'_>) -> SqlResult<T> + Send + 'static,
@@ -195,7 +195,7 @@ impl Ledger {
         self.threads.owner.run(work).await
     }
 
-    /// The same for one of the steps of something large, thousands of rows: it has a transaction of its own.
+    /// The same for one step of a large piece of work, with thousands of rows. The step has a transaction of its own.
     async fn write_step<T: Send + 'static>(
         &self,
         step: impl Fn(&Unit<'_>) -> SqlResult<T> + Send + 'static,
@@ -203,7 +203,7 @@ impl Ledger {
         self.threads.owner.run_alone(step).await
     }
 
-    /// Runs on the writing connection what no transaction may hold.
+    /// Runs work on the writing connection that cannot be part of a transaction.
     async fn maintain<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> SqlResult<T> + Send + 'static,
@@ -219,7 +219,7 @@ impl Ledger {
         self.threads.readers.short.read(work).await
     }
 
-    /// The same for the senders, who wait for nobody else.
+    /// The same for the senders. They have a thread of their own, so they wait for no other reader.
     async fn pick<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> SqlResult<T> + Send + 'static,
@@ -243,7 +243,7 @@ impl Ledger {
         self.threads.readers.long.read(work).await
     }
 
-    /// Runs on that reader's connection what no transaction may hold.
+    /// Runs work on that reader's connection that cannot be part of a transaction.
     async fn read_long_connection<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> SqlResult<T> + Send + 'static,
@@ -269,8 +269,8 @@ impl Ledger {
         self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// The sequence of events that the ledger does not know: moved by notices about any of them, and
-    /// never that of a known one.
+    /// The sequence that stands for all events that the ledger does not know. Each notice about one of them changes it.
+    /// No known event ever has this sequence.
     pub(super) fn strange(&self) -> i64 {
         -self.shared.strange.load(Ordering::Relaxed)
     }

@@ -31,7 +31,8 @@ pub(super) struct SmallNotice {
     pub received: Instant,
 }
 
-/// Applies small notices in one transaction; what concerns a whole large event goes on in others.
+/// Applies small notices in one transaction. If a notice concerns a whole large event, the rest of the work follows in
+/// more transactions.
 pub(super) async fn apply(context: &Arc<Context>, batch: Vec<Arc<SmallNotice>>) -> Result<()> {
     let work = Arc::clone(context);
     let apply = move |unit: &Unit<'_>| {
@@ -52,7 +53,7 @@ pub(super) async fn apply(context: &Arc<Context>, batch: Vec<Arc<SmallNotice>>) 
     Ok(())
 }
 
-/// The events that still have to be gone through.
+/// Applies one notice. Returns the events on whose claims more work is left.
 fn one(
     context: &Context,
     unit: &Unit<'_>,
@@ -110,7 +111,7 @@ fn withdrawn(
     Ok(unfinished)
 }
 
-/// To whom an edited attribute is shown now.
+/// The new audience of an edited attribute.
 fn audience(withdrawal: &Withdrawal) -> Option<AudienceShown> {
     match withdrawal {
         Withdrawal::Edited { attribute, timestamp, audience: Some(audience), .. } => {
@@ -128,8 +129,8 @@ fn audience(withdrawal: &Withdrawal) -> Option<AudienceShown> {
     }
 }
 
-/// What is shown to fewer than before is forbidden at once; whatever a frame says otherwise than the
-/// ledger, a read tells.
+/// Applies a frame about an audience. A narrower audience forbids at once. If the frame differs from the ledger, the
+/// event is read.
 fn shown(
     context: &Context,
     unit: &Unit<'_>,
@@ -188,7 +189,7 @@ fn withdrawn_from(
     Ok(())
 }
 
-/// What is to end, unless it is a whole event.
+/// Returns the claims that a withdrawal ends. `None`: it concerns a whole event, or only an audience.
 fn ending(withdrawal: &Withdrawal, change: &Change<'_>) -> Option<Ending> {
     let (group, timestamp, why) = match withdrawal {
         Withdrawal::Attribute { attribute, timestamp, cause, .. } => {
@@ -257,7 +258,7 @@ fn sighted(
     Ok(())
 }
 
-/// Has a known event read: what was heard has no time of MISP's, or does not say what changed.
+/// Asks for a read of a known event, because the notice has no time of MISP's, or does not say what changed.
 fn look_again(context: &Context, unit: &Unit<'_>, event: Uuid, change: &Change<'_>) -> Result<()> {
     let known = meant(unit, context.source(), &EventRef { uuid: Some(event), id: None })?;
     context.ask_soon(unit, known.events(), change.opened_at)

@@ -15,13 +15,13 @@ use super::sql::{Connection, Result, SqlError, Transaction};
 use super::thread::{Worker, guarded};
 use crate::metrics;
 
-/// Units that are taken up together.
+/// The most units that share a commit.
 const MOST: usize = 256;
 
-/// No commit is held back for longer by what else waits: the rest goes into the next one.
+/// A transaction takes up no more units after this time. The rest goes into the next one.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// What follows from a unit of work once it is committed: a wake-up, a metric, a line of the log.
+/// An effect of a unit of work that follows its commit: a wake-up, a metric or a line of the log.
 type Effect = Box<dyn FnOnce(&Shared) + Send>;
 
 /// A unit of work on its way through a transaction.
@@ -39,7 +39,7 @@ impl<'t> Deref for Unit<'t> {
 }
 
 impl Unit<'_> {
-    /// Has this done after the commit. What is rolled back has no effect.
+    /// Runs `effect` after the commit. A unit that is rolled back has no effect.
     pub(super) fn then(&self, effect: impl FnOnce(&Shared) + Send + 'static) {
         self.effects.borrow_mut().push(Box::new(effect));
     }
@@ -54,9 +54,9 @@ impl Unit<'_> {
 
 /// A unit of work that waits for its turn.
 trait Job: Send {
-    /// Runs, and may have to run again after its transaction was lost.
+    /// Runs the unit. It may have to run again if its transaction is lost.
     fn run(&mut self, unit: &Unit<'_>) -> Result<()>;
-    /// Tells whoever waits. `outcome` is that of the unit and its commit.
+    /// Answers the caller. `outcome` is that of the unit and its commit.
     fn answer(self: Box<Self>, outcome: Result<()>);
 }
 
@@ -86,7 +86,7 @@ where
     }
 }
 
-/// Work that no transaction may hold, such as giving pages back to the disk.
+/// Work that cannot be part of a transaction, such as giving pages back to the disk.
 type Maintenance = Box<dyn FnOnce(&mut Connection) + Send>;
 
 enum Task {
@@ -96,18 +96,18 @@ enum Task {
     Maintain(Maintenance),
 }
 
-/// Hands work to the thread that owns the writing.
+/// Hands work to the thread that writes.
 #[derive(Debug)]
 pub(super) struct Owner(Worker<Task>);
 
 impl Owner {
-    /// Starts the thread. It ends when all work is done and nobody can hand it more.
+    /// Starts the thread. It ends when all work is done and the last handle is gone.
     pub(super) fn start(connection: Connection, shared: Arc<Shared>) -> Result<Self> {
         let thread = Thread { connection, shared };
         Ok(Self(Worker::start("ledger", move |tasks| thread.run(tasks))?))
     }
 
-    /// Runs a unit of work and waits for its commit. It is done although whoever asked has gone away.
+    /// Runs a unit of work and waits for its commit. The work is done even if the caller stops waiting.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl Fn(&Unit<'_>) -> Result<T> + Send + 'static,
@@ -135,7 +135,7 @@ impl Owner {
         answer.await.map_err(|_| SqlError::Closed)?
     }
 
-    /// Runs what no transaction may hold.
+    /// Runs work that cannot be part of a transaction.
     pub(super) async fn maintain<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
@@ -160,7 +160,7 @@ struct Thread {
     shared: Arc<Shared>,
 }
 
-/// What a unit came to in its transaction.
+/// The result of a unit in its transaction.
 type UnitOutcome = Result<Vec<Effect>>;
 
 impl Thread {
@@ -201,7 +201,7 @@ impl Thread {
         }
     }
 
-    /// Does what follows from a commit. One effect that fails costs no other.
+    /// Runs the effects that follow a commit. If one fails, the others still run.
     fn follow(&self, effects: Vec<Effect>) {
         for effect in effects {
             if guarded(|| {

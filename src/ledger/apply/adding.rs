@@ -55,7 +55,7 @@ impl Adding<'_> {
         Ok(self.compare(claims))
     }
 
-    /// What the event claims at this place and the snapshot has not mentioned so far.
+    /// The stored claim at this place, if the snapshot has not mentioned it so far.
     fn unseen(&self, place: &ClaimPlace) -> Option<KnownDigest> {
         let is_seen =
             self.application.mentioned.contains(place) || self.added.mentioned.contains(place);
@@ -109,8 +109,8 @@ impl Adding<'_> {
         Ok(Some(counting))
     }
 
-    /// Takes out what was withdrawn at or after the attribute's time in this snapshot. A read that
-    /// began after a withdrawal ends its tombstone instead.
+    /// Removes the claims that were withdrawn at or after the attribute's time in this snapshot. If the snapshot is a
+    /// read that began after the withdrawal, it ends the tombstone instead.
     fn drop_withdrawn(&mut self, tx: &Transaction<'_>, claims: &mut Vec<NewClaim>) -> Result<()> {
         let Application { source, origin, .. } = self.application;
         let attributes = claims.iter().map(|new| new.claim.attribute);
@@ -140,7 +140,7 @@ impl Adding<'_> {
         Ok(())
     }
 
-    /// Tells new and changed claims from unchanged ones. What the snapshot shows twice counts once.
+    /// Separates new and changed claims from unchanged ones. A claim that the snapshot shows twice counts once.
     fn compare(&mut self, claims: Vec<NewClaim>) -> ComparedChunk {
         let Application { mentioned, head, .. } = self.application;
         let mut touched = HashSet::new();

@@ -19,7 +19,7 @@ use crate::ledger::tables::events::{self, SnapshotEnd};
 use crate::ledger::tables::held;
 use crate::ledger::tables::keys::{ClaimPlace, EventKey};
 
-/// A snapshot of which everything was added, while claims end that it no longer shows. A clone is cheap.
+/// A snapshot whose claims are all added. The claims that it no longer shows are now being ended. A clone is cheap.
 #[derive(Debug, Clone)]
 pub(in crate::ledger) struct EndingSnapshot {
     source: String,
@@ -32,8 +32,8 @@ pub(in crate::ledger) struct EndingSnapshot {
 }
 
 impl Application {
-    /// Decides on the claims that the snapshot does not mention, once all of it but `last` was advanced by: a
-    /// publication ends them, a read within the guard's measure.
+    /// Decides on the claims that the snapshot does not mention. A publication ends them. A read ends them within the
+    /// guard's measure. `last` is the last chunk: the application was advanced by all others.
     pub(in crate::ledger) fn judge_absent(
         &self,
         unit: &Unit<'_>,

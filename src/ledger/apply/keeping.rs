@@ -11,8 +11,8 @@ use crate::ledger::tags;
 use crate::pure::convert::{Claim, ClaimFacts, Since};
 
 impl Application {
-    /// Tags that were put on the attribute since its publication stay, if this snapshot may be from
-    /// before them; so do the audiences that an edit gave its object. Whether there are any.
+    /// Keeps the tags that were put on the attribute after its publication, and the audiences that an edit gave to its
+    /// object, if this snapshot may be older. Returns whether there are any.
     pub(super) fn keep_heard(
         &self,
         tx: &Transaction<'_>,
@@ -36,8 +36,9 @@ impl Application {
         Ok(tagged || narrowed)
     }
 
-    /// An unpublished event does not show which tags were put on or taken off since, where that leaves
-    /// no trace in the attribute's time: what was heard of them does. Whether that altered the claim.
+    /// Marks the tags that were put on or taken off since the publication. A snapshot of an unpublished event does not
+    /// show this, because a tag does not change the attribute's time. The stored claim, which frames have altered,
+    /// shows it. Returns whether that altered the claim.
     pub(super) fn mark_tags(
         &self,
         tx: &Transaction<'_>,
@@ -55,8 +56,8 @@ impl Application {
         Ok(claim.facts.tags.iter().any(|tag| tag.since != Since::Published))
     }
 
-    /// What was published of an attribute that was touched since: its claim, if it still says the
-    /// same, less what was taken back. Whether there is such a claim.
+    /// Replaces the claim of an attribute that was edited since its publication by its published claim, less what was
+    /// taken back. It does so only if the stored claim has the same observable. Returns whether there is such a claim.
     pub(super) fn keep_published(
         &self,
         tx: &Transaction<'_>,

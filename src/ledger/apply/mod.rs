@@ -34,7 +34,7 @@ pub(super) struct Counts {
     pub gone: usize,
     /// Kept out by a tombstone: withdrawn after this snapshot was taken.
     pub withdrawn: usize,
-    /// Gone without a word from MISP, and kept by the guard.
+    /// Absent from MISP's answer, and held by the guard.
     pub held: usize,
     /// What waits for MISP's warninglists.
     pub pending: usize,
@@ -59,7 +59,7 @@ impl Counts {
 pub(super) struct BegunHead {
     pub facts: EventFacts,
     pub stage: EventStage,
-    /// It says something else than before: all objects of the event are merged anew.
+    /// The head differs from the stored one, so all objects of the event are merged again.
     pub changed: bool,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Application {
     head: Arc<BegunHead>,
     /// What the event claimed when the snapshot began.
     stored: Arc<HashMap<ClaimPlace, KnownDigest>>,
-    /// Claims that the snapshot has mentioned so far, or ended in so many words.
+    /// Claims that the snapshot has mentioned so far or has expressly ended.
     mentioned: HashSet<ClaimPlace>,
     /// Attributes that it shows.
     shown: HashSet<Uuid>,
@@ -119,9 +119,9 @@ impl Application {
         self.counts.add(&added.counts);
     }
 
-    /// Writes a chunk of the snapshot's claims. Attributes that it shows and that claim nothing (any more) are
-    /// noted: what they claimed ends by MISP's word, not by an absence. `None`: a newer snapshot has begun,
-    /// give way.
+    /// Writes a chunk of the snapshot's claims. It notes the attributes that the snapshot shows and that claim nothing
+    /// (any more): their claims end because MISP says so, and not because they are absent. `None`: a newer snapshot has
+    /// begun, give way.
     pub(super) fn add(
         &self,
         tx: &Transaction<'_>,
@@ -151,9 +151,9 @@ impl Application {
         Ok(stage.filter(|stage| stage.generation == self.head.stage.generation))
     }
 
-    /// Writes the altered claims, and merges anew what they touch. What was just converted is merged from
-    /// memory: from the ledger come the other claims on the same observables. On a first sync there are none,
-    /// which is a look-up in an index for each observable.
+    /// Writes the altered claims, and merges the claims on their observables again. It merges the new claims from
+    /// memory, and reads only the other claims on the same observables from the ledger. On a first sync there are none,
+    /// which takes one look-up in an index for each observable.
     fn write(
         &self,
         tx: &Transaction<'_>,
