@@ -10,7 +10,7 @@ use super::{Ledger, Shared, SqlError, SqlResult};
 use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
 
-/// How long after a fault the ledger is tried again.
+/// The time after a fault before the ledger is tried again.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 impl Ledger {
@@ -31,8 +31,8 @@ impl Ledger {
 }
 
 impl Shared {
-    /// A transaction was committed. A small one may find room where the next large one does not, so a fault
-    /// counts as over once there was none for a while.
+    /// Notes that a transaction was committed. A small one may find room on the disk where the next large one does not.
+    /// So a fault counts as over only when none has come for a while.
     pub(super) fn note_written(&self) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.is_some_and(|at| at.elapsed() >= TRY_AGAIN) {
@@ -41,7 +41,7 @@ impl Shared {
         }
     }
 
-    /// A transaction was lost, or a unit of work failed in it.
+    /// Notes that a transaction was lost, or that a unit of work failed in it.
     pub(super) fn note_failed(&self, error: &SqlError) {
         if !error.is_fault() {
             return;
@@ -61,7 +61,8 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// What a notice's sender is told. A fault costs the notice, until REST reads it again.
+    /// Returns the answer to a notice's sender. If the ledger has a fault, the notice is lost until a read over REST
+    /// replaces it.
     pub(super) async fn receipt(
         &mut self,
         context: &Context,

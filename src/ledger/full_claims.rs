@@ -15,7 +15,7 @@ use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::SideFacts;
 use crate::pure::stix::KnownClaim;
 
-/// A claim and all that decides whether it counts, but for the facts of its event.
+/// A claim, with everything except its event's facts that decides whether it counts.
 #[derive(Debug)]
 pub(super) struct FullClaim {
     pub row: ClaimRow,
@@ -78,7 +78,7 @@ pub(super) fn sort(claims: &mut [FullClaim]) {
     });
 }
 
-/// Events whose facts are kept for the next claims; those of one may take tens of kilobytes.
+/// The most events whose facts are kept for the next claims. The facts of one event may take tens of kilobytes.
 const MAX_EVENTS: usize = 500;
 
 /// The facts of the events of some claims.
@@ -86,7 +86,7 @@ const MAX_EVENTS: usize = 500;
 pub(super) struct KnownEvents(HashMap<Uuid, Vec<(String, EventFacts)>>);
 
 impl KnownEvents {
-    /// Reads the facts of these claims' events as far as they are not known yet.
+    /// Reads the facts of these claims' events that are not known yet.
     pub(super) fn load(&mut self, tx: &Transaction<'_>, claims: &[FullClaim]) -> Result<()> {
         if self.0.len() > MAX_EVENTS {
             self.0.clear();
@@ -103,7 +103,7 @@ impl KnownEvents {
         Ok(())
     }
 
-    /// Those of the events of these claims.
+    /// Reads the facts of these claims' events.
     pub(super) fn of(tx: &Transaction<'_>, claims: &[FullClaim]) -> Result<Self> {
         let mut events = Self::default();
         events.load(tx, claims)?;

@@ -13,7 +13,7 @@ use crate::pure::stix::ClaimTimes;
 /// Claims looked at in a step.
 const STEP: i64 = 2_500;
 
-/// A claim that counts from another time on now.
+/// A claim, and the time from which it counts now.
 struct Renewal {
     claim: WalkedClaim,
     /// Unix milliseconds.
@@ -58,7 +58,7 @@ impl Ledger {
     }
 }
 
-/// Writes from when these claims count now, and merges anew what that changes.
+/// Stores the time from which each of these claims counts now, and merges their objects again.
 fn write(unit: &Unit<'_>, views: &Views, due: &[Renewal], now: i64) -> Result<()> {
     let mut objects = Vec::with_capacity(due.len());
     for Renewal { claim, from } in due {

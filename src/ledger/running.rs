@@ -21,12 +21,12 @@ use super::writing::Context;
 use crate::metrics;
 use crate::notice::{Read, Receipt};
 
-/// What became of a notice that is no small one.
+/// The result of taking in a notice that is not a small one.
 #[derive(Debug)]
 pub(super) enum Taken {
-    /// It is done with.
+    /// The notice is dealt with.
     Done(Receipt),
-    /// It is a snapshot that is to be applied, step by step.
+    /// The notice is a snapshot that must be applied step by step.
     Running(Box<RunningSnapshot>),
 }
 
@@ -39,7 +39,7 @@ pub(super) enum Purpose {
     Answer(Read),
 }
 
-/// A chunk of at most so many claims may share its transaction with other work.
+/// A chunk of at most this many claims may share its transaction with other work.
 // In a shared transaction SQLite copies each page that changes (`Owner::run_alone`). Of so few rows that costs less
 // than a commit of their own.
 const SHARING: usize = 250;
@@ -64,7 +64,7 @@ enum Progress {
     Waiting,
     /// Chunks of it are being added.
     Adding(Arc<Application>),
-    /// What it no longer holds is being ended.
+    /// The claims that it no longer holds are being ended.
     Ending(Box<Ended>),
 }
 
@@ -82,11 +82,11 @@ pub(super) enum Next {
 pub(super) enum Applied {
     /// The ledger holds exactly this.
     Wholly,
-    /// It is from before something that the ledger holds.
+    /// The ledger holds something newer.
     Refused,
-    /// A read that began before something that the ledger knows.
+    /// The read began before a notice that the ledger has applied.
     Overtaken,
-    /// Another snapshot or a deletion came between.
+    /// Another snapshot of the event has begun, or the event was deleted.
     GivenUp,
     /// The thread that read and converted it ended early.
     BrokenOff,
@@ -127,7 +127,7 @@ impl RunningSnapshot {
         self.applying.lane
     }
 
-    /// The next transaction. After a fault the snapshot is of no more use.
+    /// Runs the next transaction. After an error the snapshot must be dropped.
     pub(super) async fn step(&mut self, guessed: &mut Guessed) -> Result<Next> {
         match std::mem::replace(&mut self.progress, Progress::Waiting) {
             Progress::Waiting => self.add(None, guessed).await,
@@ -136,7 +136,7 @@ impl RunningSnapshot {
         }
     }
 
-    /// Adds a chunk. Without an application the snapshot begins with it.
+    /// Adds a chunk. If there is no application yet, the snapshot begins with this chunk.
     async fn add(
         &mut self,
         application: Option<Arc<Application>>,
@@ -176,7 +176,7 @@ impl RunningSnapshot {
         }
     }
 
-    /// `None`: the thread that reads the snapshot died.
+    /// Returns the next chunk. `None`: the thread that reads the snapshot ended early.
     async fn next_chunk(&mut self, is_first: bool) -> Option<Chunk> {
         // It is a look ahead: if it fails, the transaction tells.
         if is_first && self.applying.seems_unchanged().await.unwrap_or(false) {
@@ -185,7 +185,7 @@ impl RunningSnapshot {
         self.chunks.next().await
     }
 
-    /// Ends more of what the snapshot no longer holds.
+    /// Ends more of the claims that the snapshot no longer holds.
     async fn end_more(&mut self, ended: Box<Ended>) -> Result<Next> {
         let applying = Arc::clone(&self.applying);
         let step = move |unit: &Unit<'_>| applying.end_more(unit, &ended);

@@ -18,11 +18,11 @@ use crate::document::{Document, Spool};
 use crate::pure::convert::{self, Claim, Claims, EventFacts, Reason, Skipped};
 use crate::pure::misp::{Attribute, Event, NotAnEvent, Object};
 
-/// How a document came.
+/// Where a document comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Source {
-    /// `weigh`: whether to look for what not every key may see.
-    /// `received`: when it arrived, Unix seconds.
+    /// A publication. `weigh`: whether to look for parts that not every key may see. `received`: when it arrived, Unix
+    /// seconds.
     Push {
         weigh: bool,
         received: i64,
@@ -37,19 +37,19 @@ pub(super) struct Snapshot {
     pub chunks: Chunks,
 }
 
-/// What a snapshot says before its attributes.
+/// The facts of a snapshot apart from its attributes.
 #[derive(Debug)]
 pub(super) struct SnapshotHead {
     pub facts: EventFacts,
     pub origin: Origin,
-    /// Something in it is for one organisation or a sharing group only.
+    /// Whether any part of it is only for one organisation or a sharing group.
     pub restricted: bool,
     /// Fingerprint of all that counts in the event, and of the view that judges it.
     pub content: i64,
 }
 
-/// The chunks of a snapshot, in their order. Nothing is converted before the first one is asked for: of an event
-/// that the ledger holds already none is.
+/// The chunks of a snapshot, in their order. The conversion begins when the first chunk is asked for. If the ledger
+/// holds the event already, nobody asks for one.
 #[derive(Debug)]
 pub(super) struct Chunks {
     begin: Option<oneshot::Sender<()>>,
@@ -57,7 +57,8 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// `None`: there is no more. Without totals in the last one, the thread that makes them died.
+    /// Returns the next chunk. `None`: there are no more. If the last chunk had no totals, the thread that makes the
+    /// chunks ended early.
     pub(super) async fn next(&mut self) -> Option<Chunk> {
         if let Some(begin) = self.begin.take() {
             // If nobody waits for it the thread has ended, and so have the chunks.
@@ -71,17 +72,17 @@ impl Chunks {
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub claims: Vec<Claim>,
-    /// Attributes that are shown and claim nothing: deleted, of no type or value of ours.
+    /// Attributes that the snapshot shows and that make no claim: they are deleted, or their type or value makes none.
     pub silent: Vec<Uuid>,
-    /// False positives and expirations of those that claim something.
+    /// False positives and expirations of the attributes that make claims.
     pub sighted: Vec<Sighted>,
-    /// What decaying models say of those, in a read.
+    /// Scores of decaying models for these attributes. Only a read has them.
     pub decays: Vec<DecayTold>,
     /// The last chunk has them.
     pub totals: Option<Arc<Totals>>,
 }
 
-/// What a snapshot comes to as a whole.
+/// The totals of a whole snapshot.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub attributes: u64,
@@ -90,11 +91,11 @@ pub(super) struct Totals {
     pub tags: HashSet<i64>,
 }
 
-/// How an event becomes chunks of claims; whether it was asked for.
+/// Converts an event into chunks of claims. The flag says whether the document answers a read.
 type Convert = fn(&EventParts<'_>, bool, &mpsc::Sender<Chunk>);
 
-/// Starts reading; `salt` goes into the content's fingerprint. A panic in it ends the chunks without
-/// an end.
+/// Starts to read a document. `salt` goes into the content's fingerprint. If the reading panics, the chunks end without
+/// totals.
 pub(super) async fn read(
     document: impl Into<Document>,
     salt: i64,
@@ -133,7 +134,7 @@ struct Reading {
     salt: i64,
     source: Source,
     head: oneshot::Sender<Result<SnapshotHead, NotAnEvent>>,
-    /// The first chunk is asked for.
+    /// Completes when the first chunk is asked for.
     begun: oneshot::Receiver<()>,
     chunks: mpsc::Sender<Chunk>,
 }
@@ -147,8 +148,8 @@ impl Reading {
         }
     }
 
-    /// Reads a spooled document part by part. One that is broken or has an unusual shape is read as a whole, so
-    /// that it is judged and told as if it had never been spooled.
+    /// Reads a spooled document part by part. It reads a broken or unusual document as a whole, so that the result and
+    /// the errors are the same as for a document in memory.
     fn spooled(self, spool: &Spool) {
         if let Ok(cut) = event_parts::cut(spool)
             && let Ok(event) = EventParts::spooled(spool, &cut)
@@ -195,12 +196,12 @@ impl Reading {
     }
 }
 
-/// An answer that lacks a field does not say that it is empty.
+/// Makes the error of an answer that lacks fields. A missing field must not count as an empty one.
 fn lacks(fields: &[&str]) -> NotAnEvent {
     NotAnEvent::Other(format!("the answer lacks the event's {}", fields.join(", ")))
 }
 
-/// The hasher of an event's content, which has taken what the content counts beside.
+/// Returns a hasher for an event's content. It has already hashed what else decides how the content counts.
 fn hasher(salt: i64, origin: &Origin) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&salt.to_le_bytes());
@@ -212,7 +213,7 @@ fn hasher(salt: i64, origin: &Origin) -> blake3::Hasher {
     hasher
 }
 
-/// Ends early when the writer has no use for the rest.
+/// Converts an event and sends its chunks. Ends early when the writer needs no more.
 fn convert(event: &EventParts<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
     let mut conversion =
         Conversion { is_read, chunks, chunk: Chunk::default(), totals: Totals::default() };

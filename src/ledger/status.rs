@@ -25,14 +25,14 @@ pub struct LedgerStatus {
     pub skipped: BTreeMap<String, u64>,
     /// Wanted indicators that are not withdrawn, of all views.
     pub wanted: i64,
-    /// Wanted objects beside them: identities, techniques, actors, relationships.
+    /// Wanted context objects: identities, techniques, actors, relationships.
     #[serde(default)]
     pub context: i64,
-    /// Webhook publications that nothing confirmed yet.
+    /// Webhook publications that are not confirmed yet.
     pub announced: i64,
     /// Events that are to be read over REST.
     pub awaiting_rest: i64,
-    /// Events that MISP was asked for in vain, and the first few of them.
+    /// The number of events whose reads failed, and the first few of them.
     #[serde(default)]
     pub unread: i64,
     #[serde(default)]
@@ -40,7 +40,7 @@ pub struct LedgerStatus {
     /// Claims that the guard keeps.
     #[serde(default)]
     pub held: i64,
-    /// Live indicators that warninglists would withdraw which the guard keeps waiting.
+    /// Live indicators that new warninglists would withdraw, if the guard holds these lists.
     #[serde(default)]
     pub warninglists_waiting: Option<i64>,
     /// Values that an operator withholds.
@@ -88,14 +88,14 @@ pub struct TargetStatus {
     pub rejected: i64,
     /// Open changes per lane: withdrawals, live, backlog.
     pub queue: [i64; 3],
-    /// Objects that wait, per lane: withdrawals, live, backlog. In a large ledger, as counted a while ago.
+    /// Objects that wait, per lane: withdrawals, live, backlog. In a large ledger the count may be some time old.
     #[serde(default)]
     pub waiting: [WaitingObjects; 3],
     /// Objects that Sentinel refused, in its words; the first few.
     pub refusals: Vec<Refusal>,
 }
 
-/// Events that are told one by one.
+/// The most events that are listed one by one.
 const UNREAD_TOLD: i64 = 5;
 
 /// How much waits for MISP.

@@ -12,7 +12,7 @@ use super::tables::suppressed::{self, SuppressedValue};
 use super::{Ledger, Views};
 use crate::pure::policy;
 
-/// Suppressions that are ended at a time.
+/// The most suppressions that are ended at a time.
 const STEP: i64 = 100;
 
 /// A value that is withheld.
@@ -23,7 +23,7 @@ pub struct Suppressed {
     /// Unix milliseconds; RFC 3339 in JSON.
     #[serde(with = "crate::ledger::rfc3339")]
     pub since: i64,
-    /// `None`: until it is taken back.
+    /// `None`: until an operator takes it back.
     #[serde(with = "crate::ledger::rfc3339_option", default)]
     pub until: Option<i64>,
     pub reason: String,
@@ -31,31 +31,31 @@ pub struct Suppressed {
     pub claims: i64,
 }
 
-/// A suppression that is no more.
+/// A suppression that has ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifted {
     /// As the operator wrote it.
     pub value: String,
-    /// Unix milliseconds; `None`: until it was to be taken back.
+    /// Unix milliseconds. `None`: it had no end of its own.
     #[serde(with = "crate::ledger::rfc3339_option", default)]
     pub until: Option<i64>,
     pub reason: String,
 }
 
-/// What a suppression, or its end, did.
+/// What a suppression, or its end, changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suppression {
-    /// Those that it replaced or took back: of this value, in whichever spelling.
+    /// The suppressions of this value, in any spelling, that were replaced or taken back.
     pub before: Vec<Lifted>,
     /// Claims of the value.
     pub claims: i64,
-    /// Indicators that end, or come back, in all views.
+    /// Indicators that are withdrawn, or come back, in all views.
     pub indicators: usize,
 }
 
 impl Ledger {
-    /// Withholds a value, in whichever spelling claims have it, until `until` (Unix milliseconds) or
-    /// until it is taken back. An earlier suppression of it is replaced.
+    /// Withholds a value, in any spelling, until `until` (Unix milliseconds) or until an operator takes the suppression
+    /// back. It replaces an earlier suppression of the value.
     pub async fn suppress(
         &self,
         views: &Views,
@@ -77,7 +77,7 @@ impl Ledger {
         .await
     }
 
-    /// Takes back the suppression of a value, in whichever spelling it was.
+    /// Takes back the suppression of a value, in any spelling.
     pub async fn unsuppress(&self, views: &Views, value: &str, now: i64) -> Result<Suppression> {
         let (views, value) = (views.clone(), value.to_owned());
         self.write(move |unit| {
@@ -122,7 +122,7 @@ impl Ledger {
     }
 }
 
-/// Judges all claims of a value anew: how many claims, and how many indicators changed.
+/// Judges all claims of a value again. Returns how many claims there are, and how many indicators changed.
 fn judge_again(
     unit: &Unit<'_>,
     views: &Views,
@@ -144,14 +144,14 @@ fn count(claims: &[SpelledClaim]) -> i64 {
     i64::try_from(claims.len()).unwrap_or(i64::MAX)
 }
 
-/// Suppressions that are no more, and how claims spell their values.
+/// Suppressions that have ended, and how claims spell their values.
 struct LiftedAll {
     before: Vec<Lifted>,
     spellings: Vec<String>,
 }
 
-/// Takes off the suppressions of this value, in whichever spelling. One that covers more, such as that of a
-/// host whose URL this is, stays.
+/// Removes the suppressions of this value, in any spelling. A suppression of another value that covers this one stays,
+/// such as that of the host of a URL.
 fn lift(tx: &Transaction<'_>, value: &str) -> Result<LiftedAll> {
     let mut lifted = LiftedAll { before: Vec::new(), spellings: Vec::new() };
     // One by one: there are few, and only `is_same` tells which spellings mean one value.

@@ -12,7 +12,7 @@ use super::tables::tag_changes::CLOCKS;
 use crate::notice::TagChange;
 use crate::pure::convert::{Since, TagFacts};
 
-/// What is to be merged anew after a tag changed.
+/// What must be merged again after a tag changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Affected {
     Nothing,
@@ -21,8 +21,8 @@ pub(super) enum Affected {
     Event,
 }
 
-/// Records a tag put on or taken off. It forbids at once and permits only by the next publication,
-/// which the policy sees to. `heard` is Unix seconds.
+/// Records that a tag was put on or taken off. Policy lets this change forbid at once, and permit only after the next
+/// publication. `heard` is Unix seconds.
 pub(super) fn apply(
     tx: &Transaction<'_>,
     event: EventKey<'_>,
@@ -73,8 +73,8 @@ fn apply_to_attribute(
     if objects.is_empty() { Ok(Affected::Nothing) } else { Ok(Affected::Objects(objects)) }
 }
 
-/// Whether anything changed. What was put on and taken off again since the publication leaves nothing
-/// behind; what was taken off and put on again stands as it was published.
+/// Returns whether anything changed. A tag that was put on and taken off again since the publication is removed. A tag
+/// that was taken off and put on again counts as published.
 fn change_tags(tags: &mut Vec<TagFacts>, change: &TagChange, heard: i64) -> bool {
     let Some(tag) = tags.iter_mut().find(|tag| tag.name == change.tag) else {
         if change.attached {
@@ -99,10 +99,10 @@ pub(super) struct Pushed {
     pub received: i64,
 }
 
-/// Adds to a snapshot's `tags` those of `before` that were put on after the snapshot was taken, for
-/// all that can be told: tags have no time in MISP. `taken` is `Event.timestamp`: a snapshot of an
-/// event that changed well after a tag was heard of is newer than the tag, whose removal was then not
-/// heard. A tag that was taken off stays off against such a snapshot too. Whether there are any.
+/// Adds to a snapshot's `tags` those of `before` that may have been put on after the snapshot was taken. Tags have no
+/// time in MISP, so this compares the time at which the relay heard of the tag with `taken`, which is
+/// `Event.timestamp`. If the event changed well after that, the snapshot is newer: the tag was removed, and the relay
+/// did not hear of it. In the same way, a tag that was taken off stays off. Returns whether there are any such tags.
 pub(super) fn keep_attached(before: &[TagFacts], pushed: Pushed, tags: &mut Vec<TagFacts>) -> bool {
     let Pushed { taken, received } = pushed;
     let published = tags.len();
@@ -126,9 +126,8 @@ pub(super) fn keep_attached(before: &[TagFacts], pushed: Pushed, tags: &mut Vec<
     kept || tags.len() > published
 }
 
-/// Marks in `tags`, which an unpublished event shows, how they differ from those `before` it was
-/// touched: what was put on forbids at once, what was taken off permits only by the next publication.
-/// `heard` is Unix seconds.
+/// Marks in the `tags` of an unpublished event how they differ from those `before`. A tag that was put on forbids at
+/// once. The removal of a tag permits nothing before the next publication. `heard` is Unix seconds.
 pub(super) fn mark_changed(before: &[TagFacts], heard: i64, tags: &mut Vec<TagFacts>) {
     for tag in tags.iter_mut() {
         match before.iter().find(|known| known.name == tag.name) {

@@ -9,15 +9,15 @@ use tokio::sync::mpsc;
 
 use super::sql::{Result, SqlError};
 
-/// Work that may wait in line.
+/// How many pieces of work may wait.
 const WAITING: usize = 256;
 
-/// Runs work whose panic is to cost that work alone.
+/// Runs work so that its panic ends only this work, and not the thread.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(SqlError::Panicked))
 }
 
-/// A thread and the way to it.
+/// A thread and the channel to it.
 pub(super) struct Worker<W> {
     work: Mutex<Option<mpsc::Sender<W>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -43,7 +43,7 @@ impl<W: Send + 'static> Worker<W> {
         Ok(Self { work: Mutex::new(Some(work)), thread: Mutex::new(Some(thread)) })
     }
 
-    /// Waits while too much other work waits.
+    /// Hands a piece of work to the thread. Waits while the channel is full.
     ///
     /// # Errors
     /// The thread was closed.
@@ -52,7 +52,7 @@ impl<W: Send + 'static> Worker<W> {
         work.ok_or(SqlError::Closed)?.send(one).await.map_err(|_| SqlError::Closed)
     }
 
-    /// Waits until all that was given is done and the thread has ended.
+    /// Waits until all work that was handed over is done and the thread has ended.
     pub(super) async fn close(&self) {
         if let Some(thread) = self.end() {
             // A panic was told when it happened.
@@ -62,7 +62,7 @@ impl<W: Send + 'static> Worker<W> {
 }
 
 impl<W> Worker<W> {
-    /// Takes no more work; the thread that still has to end.
+    /// Closes the channel. Returns the thread, which still has to end.
     fn end(&self) -> Option<JoinHandle<()>> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -70,7 +70,7 @@ impl<W> Worker<W> {
 }
 
 impl<W> Drop for Worker<W> {
-    /// The file is closed when its last user is gone.
+    /// Waits for the thread to end, so that it has closed the file.
     fn drop(&mut self) {
         let Some(thread) = self.end() else { return };
         // The last handle may be dropped by the thread itself, after its last work.

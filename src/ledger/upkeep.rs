@@ -13,14 +13,14 @@ use super::tables::keys::ClaimCursor;
 use super::time::millis;
 use super::{Ledger, Views, WriterSettings};
 
-/// Cares for a ledger.
+/// The upkeep of a ledger, and how far its walks have come.
 #[derive(Debug)]
 pub struct Upkeep {
     /// How long a webhook's publication waits for its confirmation.
     confirm_within: Duration,
-    /// For how long what is over is remembered.
+    /// How long rows that are over are kept.
     remember: Duration,
-    /// For how long withdrawals by inference count.
+    /// How long withdrawals by inference are kept, because the guard counts them.
     inferred: Duration,
     /// The source that can be read again; `None` without a key for MISP's REST API.
     source: Option<String>,
@@ -48,8 +48,8 @@ impl Upkeep {
         }
     }
 
-    /// A step at `now`, Unix milliseconds. Whether it changed anything: there is likely to be more.
-    /// Walks over large tables go on where the last step ended, a few thousand rows a step.
+    /// Does a step of upkeep at `now`, Unix milliseconds. Returns whether it changed anything, since more is then
+    /// likely to be due. Walks over large tables continue where the last step ended, with a few thousand rows a step.
     pub async fn step(&mut self, ledger: &Ledger, views: &Views, now: i64) -> Result<bool> {
         // The clock first: by one that jumped ahead everything would be old.
         let may_forget = ledger.follow_clock(views, self.source.as_deref(), now).await?;
@@ -67,7 +67,7 @@ impl Upkeep {
         Ok(ledger.give_some_back().await? || changed > 0)
     }
 
-    /// What is over by its age; how much of it there was.
+    /// Deletes rows that are over by their age, and ends suppressions whose time is over. Returns how many.
     async fn forget(&mut self, ledger: &Ledger, views: &Views, now: i64) -> Result<u64> {
         let ago = |age| now.saturating_sub(millis(age));
         let unconfirmed = ledger.drop_unconfirmed(ago(self.confirm_within)).await?;

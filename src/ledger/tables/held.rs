@@ -149,7 +149,7 @@ pub(in crate::ledger) fn count(tx: &Transaction<'_>) -> Result<i64> {
     tx.row(&COUNT, &values![])?.ok_or(SqlError::NoRow)
 }
 
-/// Nothing is held since later than `now`, whatever a clock said that was ahead.
+/// Sets stored times that are later than `now` to `now`: a clock that was ahead noted them.
 pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
     tx.execute(&NOT_AFTER, &values![now]).map(drop)
 }

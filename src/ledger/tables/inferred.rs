@@ -46,7 +46,7 @@ pub(in crate::ledger) fn forget_older(tx: &Transaction<'_>, before: i64) -> Resu
     tx.execute(&FORGET_OLDER, &values![before])
 }
 
-/// Nothing was inferred later than `now`, whatever a clock said that was ahead.
+/// Sets stored times that are later than `now` to `now`: a clock that was ahead noted them.
 pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
     tx.execute(&NOT_AFTER, &values![now]).map(drop)
 }

@@ -356,7 +356,7 @@ pub(in crate::ledger) fn of_resync(tx: &Transaction<'_>, source: &str) -> Result
     tx.row(&OF_RESYNC, &values![source])?.ok_or(SqlError::NoRow)
 }
 
-/// Nothing was asked for later than `now`, whatever a clock said that was ahead.
+/// Sets stored times that are later than `now` to `now`: a clock that was ahead noted them.
 pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
     tx.execute(&NOT_AFTER, &values![now]).map(drop)
 }

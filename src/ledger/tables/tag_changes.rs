@@ -27,13 +27,14 @@ statements! {
     NOT_AFTER(Integer) = "UPDATE tag_changes SET heard_at = $1 WHERE heard_at > $1";
 }
 
-/// By how much the relay's clock may be behind MISP's, seconds: tags have no time of MISP's.
+/// The relay's clock may be this many seconds behind MISP's. Frames about tags have no time of MISP's, so the relay
+/// compares its own.
 pub(in crate::ledger) const CLOCKS: i64 = 120;
 
-/// Stands for the event itself, where attributes have their numbers.
+/// The number that stands for the event itself, in place of an attribute's.
 pub(in crate::ledger) const EVENT: i64 = 0;
 
-/// The last word on each tag of an event and of its attributes.
+/// The last change to each tag of an event and of its attributes.
 #[derive(Debug, Clone, Default)]
 pub(in crate::ledger) struct TagChanges(HashMap<i64, Vec<HeardTag>>);
 
@@ -60,13 +61,13 @@ pub(in crate::ledger) fn store(
     tx.execute(&STORE, &values![source, event_id, attribute, tag, *local, *attached, now]).map(drop)
 }
 
-/// What was heard since then (Unix milliseconds) is not certainly older than a snapshot that was `taken` then
-/// (Unix seconds).
+/// Returns the time (Unix milliseconds) from which on a frame may be newer than a snapshot that was `taken` then (Unix
+/// seconds).
 pub(in crate::ledger) fn reaching(taken: i64) -> i64 {
     taken.saturating_sub(CLOCKS).saturating_mul(1_000)
 }
 
-/// What was heard of the tags of event `number` since then, Unix milliseconds.
+/// Returns the tag changes of event `number` that were heard since `since`, Unix milliseconds.
 pub(in crate::ledger) fn since(
     tx: &Transaction<'_>,
     source: &str,
@@ -81,8 +82,7 @@ pub(in crate::ledger) fn since(
     Ok(TagChanges(changes))
 }
 
-/// Forgets what a read that `began` then (Unix milliseconds) has settled: it tells what came of the frames
-/// from before it.
+/// Forgets the frames that a read has settled, which `began` then (Unix milliseconds): the read shows their result.
 pub(in crate::ledger) fn settle(
     tx: &Transaction<'_>,
     source: &str,
@@ -107,14 +107,14 @@ pub(in crate::ledger) fn keep_newest(tx: &Transaction<'_>, most: i64) -> Result<
     tx.execute(&KEEP_NEWEST, &values![most])
 }
 
-/// Nothing was heard later than `now`, whatever a clock said that was ahead.
+/// Sets stored times that are later than `now` to `now`: a clock that was ahead noted them.
 pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
     tx.execute(&NOT_AFTER, &values![now]).map(drop)
 }
 
 impl TagChanges {
-    /// Applies what was heard of an attribute (or of the [`EVENT`]) to the tags that a snapshot shows
-    /// of it; returns whether that changed anything.
+    /// Applies the changes of an attribute's tags (or of the [`EVENT`]'s) to the tags that a snapshot shows. Returns
+    /// whether that changed anything.
     pub(in crate::ledger) fn apply(&self, attribute: i64, tags: &mut Vec<TagFacts>) -> bool {
         let mut changed = false;
         for heard in self.0.get(&attribute).into_iter().flatten() {

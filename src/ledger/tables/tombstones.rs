@@ -44,7 +44,7 @@ statements! {
     NOT_AFTER(Integer) = "UPDATE tombstones SET withdrawn_at = $1 WHERE withdrawn_at > $1";
 }
 
-/// So many tombstones are read sooner than looked for one by one.
+/// It is faster to read all of at most this many tombstones than to look for each by itself.
 const FEW: usize = 250;
 
 /// [`FEW`] as a limit of rows.
@@ -53,13 +53,14 @@ const FEW_ROWS: i64 = 250;
 row! {
     #[derive(Debug, Clone, Copy)]
     pub(in crate::ledger) struct Tombstone {
-        /// Or a MISP object: whatever its attributes claim. Or an event that the ledger does not know.
+        /// The attribute. It may also be a MISP object, for everything that its attributes claim, or an event that the
+        /// ledger does not know.
         pub attribute: Uuid,
-        /// Nil: whatever the attribute claims.
+        /// The observable that was withdrawn. Nil: everything that the attribute claims.
         pub object: Uuid,
-        /// MISP's, of the withdrawal, Unix seconds.
+        /// MISP's time of the withdrawal, Unix seconds.
         pub timestamp: i64,
-        /// `to_ids` was switched off, and nothing else.
+        /// Whether only `to_ids` was switched off.
         pub ids_only: bool,
         /// When the relay heard of it, Unix milliseconds.
         pub withdrawn_at: i64,
@@ -67,13 +68,13 @@ row! {
 }
 
 impl Tombstone {
-    /// For whatever the attribute claims.
+    /// Makes a tombstone for everything that the attribute claims.
     pub(in crate::ledger) fn of(attribute: Uuid, timestamp: i64) -> Self {
         Self { attribute, object: Uuid::nil(), timestamp, ids_only: false, withdrawn_at: 0 }
     }
 
-    /// Whether a snapshot that says this is from before the withdrawal. Of the same second, the
-    /// withdrawal wins.
+    /// Whether a snapshot with these facts is older than the withdrawal. If both are of the same second, the withdrawal
+    /// wins.
     pub(in crate::ledger) fn keeps_out(&self, facts: &ClaimFacts) -> bool {
         let is_same_news = self.ids_only && !facts.to_ids;
         facts.timestamp < self.timestamp || (facts.timestamp == self.timestamp && !is_same_news)
@@ -136,12 +137,12 @@ pub(in crate::ledger) fn forget_older(
     tx.execute(&FORGET_OLDER, &values![before, most])
 }
 
-/// Forgets the oldest beyond so many: a flood of frames must not fill the disk. Returns how many.
+/// Forgets all but the newest `most` tombstones, so that a flood of frames does not fill the disk. Returns how many.
 pub(in crate::ledger) fn keep_newest(tx: &Transaction<'_>, most: i64) -> Result<usize> {
     tx.execute(&KEEP_NEWEST, &values![most])
 }
 
-/// Nothing was withdrawn later than `now`, whatever a clock said that was ahead.
+/// Sets stored times that are later than `now` to `now`: a clock that was ahead noted them.
 pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
     tx.execute(&NOT_AFTER, &values![now]).map(drop)
 }

@@ -6,7 +6,7 @@ use super::ON_ITS_WAY;
 use crate::ledger::sql::{Result, Transaction, row, statements, values};
 use crate::ledger::tables::targets::TargetView;
 
-/// Nothing of it moves, nobody wants it, and no other object wants its id.
+/// The object is withdrawn, no request with it is open, and no other object uses its id.
 macro_rules! rests {
     () => {
         "d.accepted = 0 AND NOT d.context AND d.sending IS NULL AND d.doubt IS NULL
@@ -32,7 +32,7 @@ statements! {
         rests!(),
         ")"
     );
-    /// Of an upload that is on its way nobody knows which came first.
+    /// If an upload is on its way, it is unknown whether it or the deletion arrives first, so the deletion stays noted.
     END(Text, Bytes, Integer, Integer) =
         "UPDATE delivered SET deletions = deletions + $4,
              deletion = CASE WHEN $4 > 0 AND sending IS NOT NULL THEN deletion ELSE $3 END
@@ -43,13 +43,13 @@ statements! {
              (SELECT w.object FROM wanted w
               WHERE w.view = $2 AND w.stix_id = $3 AND w.stix_id <> w.object AND w.object <> $4
                   AND w.version <> 0)";
-    /// But for deletions that are over for good.
+    /// Except for deletions that are over for good.
     BRING_FORWARD(Integer) = "UPDATE delivered SET deletion = $1
         WHERE deletion > $1 AND deletion < 9223372036854775807 AND accepted = 0 AND NOT context";
 }
 
 row! {
-    /// A withdrawn indicator that a target accepted the withdrawal of.
+    /// An indicator whose withdrawal a target accepted.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Deletable {
         pub object: Uuid,
@@ -70,7 +70,7 @@ pub(in crate::ledger) fn due(
     tx.rows(&DUE, &values![target, view, now, before, limit])
 }
 
-/// Notes that a deletion leaves now; `false`: it must not.
+/// Notes that a deletion is sent now. Returns `false` if it must not be sent.
 pub(in crate::ledger) fn begin(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,
@@ -79,7 +79,7 @@ pub(in crate::ledger) fn begin(
     Ok(tx.execute(&BEGIN, &values![target, view, object, ON_ITS_WAY])? > 0)
 }
 
-/// A deletion has ended, and is looked at again at `due_at`.
+/// Notes that a deletion has ended, and that it must be checked again at `due_at`.
 pub(in crate::ledger) fn end(
     tx: &Transaction<'_>,
     target: &str,
@@ -91,7 +91,7 @@ pub(in crate::ledger) fn end(
     tx.execute(&END, &values![target, object, due_at, tries]).map(drop)
 }
 
-/// Objects that took over the id of a deleted one, under `identity = "attribute"`, go once more.
+/// Has the objects sent again that took over the id of a deleted one, under `identity = "attribute"`.
 pub(in crate::ledger) fn send_heirs_again(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,

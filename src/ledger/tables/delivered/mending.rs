@@ -7,7 +7,7 @@ use crate::ledger::sql::{Result, Transaction, statements, values};
 use crate::ledger::tables::targets::TargetView;
 
 statements! {
-    /// What other targets refused counts for the objects' new change too.
+    /// An object that other targets refused stays refused in its new change.
     KEEP_REJECTED(Integer, Text, Bytes) =
         "UPDATE delivered SET rejected_in = $1 WHERE object = $3 AND rejected IS NOT NULL
              AND rejected_in = (SELECT change FROM wanted WHERE view = $2 AND object = $3)
@@ -48,7 +48,7 @@ pub struct Stray {
     /// The key that its claims would have, and which generation of it this is.
     pub key: Uuid,
     pub generation: i16,
-    /// As it is held, without what [`crate::pure::stix::live`] adds.
+    /// The body as Sentinel holds it, without the members that [`crate::pure::stix::live`] adds.
     pub body: String,
     /// Unix milliseconds.
     pub valid_from: i64,
@@ -63,11 +63,12 @@ pub struct Deviation {
     pub object: Uuid,
     /// When it was accepted, as read.
     pub accepted_at: i64,
-    /// Until when it is valid there, if its withdrawal was accepted and it lives there all the same; else 0.
+    /// The end of its validity at the target, if the target accepted its withdrawal and still shows it as live.
+    /// Otherwise 0.
     pub valid_until: i64,
 }
 
-/// What targets of a view refused of these objects stays refused when the objects join change `number`.
+/// Keeps these objects refused, where targets of the view refused them, when they join change `number`.
 pub(in crate::ledger) fn keep_rejected(
     tx: &Transaction<'_>,
     view: &str,
@@ -78,7 +79,8 @@ pub(in crate::ledger) fn keep_rejected(
         .map(drop)
 }
 
-/// The target holds a withdrawn object that it was never sent. Whether that is new, and nobody wants it.
+/// Notes that the target holds a withdrawn object that it was never sent. Returns whether that is new and the object is
+/// not wanted.
 pub(in crate::ledger) fn adopt(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,
@@ -89,7 +91,7 @@ pub(in crate::ledger) fn adopt(
     Ok(tx.execute(&ADOPT, &values)? > 0)
 }
 
-/// An object is revoked at the target. Whether that is new.
+/// Notes that an object is revoked at the target. Returns whether that is new.
 pub(in crate::ledger) fn adopt_revoked(
     tx: &Transaction<'_>,
     target: &str,
@@ -99,8 +101,8 @@ pub(in crate::ledger) fn adopt_revoked(
     Ok(tx.execute(&ADOPT_REVOKED, &values![target, object, created, modified])? > 0)
 }
 
-/// The outcome of these objects counts as unknown, except where something changed since they were read. A
-/// withdrawal of which the object lives on there ends anew. Returns which they are.
+/// Marks the outcome of these objects as unknown, unless something changed since they were read. If the target still
+/// shows a withdrawn object as live, its withdrawal gets a new end. Returns the objects that it marked.
 pub(in crate::ledger) fn unsettle(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,

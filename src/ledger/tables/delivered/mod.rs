@@ -76,7 +76,7 @@ pub(in crate::ledger) fn delete_all(tx: &Transaction<'_>) -> Result<()> {
     tx.execute(&DELETE_ALL, &values![]).map(drop)
 }
 
-/// Nothing was accepted later than `now`, whatever a clock said that was ahead.
+/// Sets stored times that are later than `now` to `now`: a clock that was ahead noted them.
 pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
     tx.execute(&NOT_AFTER, &values![now]).map(drop)
 }

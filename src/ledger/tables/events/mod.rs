@@ -361,7 +361,7 @@ pub(in crate::ledger) fn forget_deleted(
     tx.execute(&FORGET_DELETED, &values![before, most])
 }
 
-/// Nothing was deleted later than `now`, whatever a clock said that was ahead.
+/// Sets stored times that are later than `now` to `now`: a clock that was ahead noted them.
 pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
     tx.execute(&NOT_AFTER, &values![now]).map(drop)
 }
