@@ -22,8 +22,8 @@ impl Ledger {
         self.pick(move |tx| queue::after(tx, &target, lane, after, limit)).await
     }
 
-    /// Objects of a change that a target has to be sent, at most `limit`, in the order of their keys,
-    /// those after `after`. `now` is Unix milliseconds.
+    /// Returns at most `limit` objects of a change that must be sent to a target, in the order of their keys, from the
+    /// first one after `after`. `now` is Unix milliseconds.
     pub async fn page(
         &self,
         view: &str,
@@ -41,7 +41,7 @@ impl Ledger {
         .await
     }
 
-    /// The same from as many pages as it takes.
+    /// The same, but it reads as many pages as are needed.
     pub async fn pending(
         &self,
         view: &str,
@@ -63,7 +63,7 @@ impl Ledger {
         }
     }
 
-    /// Objects whose final version is due to be sent once more.
+    /// Returns the objects whose accepted version is due to be sent once more.
     pub async fn due_again(&self, target: &str, now: i64, limit: i64) -> Result<Vec<Pending>> {
         let target = target.to_owned();
         self.pick(move |tx| {
@@ -72,7 +72,7 @@ impl Ledger {
         .await
     }
 
-    /// These objects as they are wanted now, as far as the target has still to be sent them.
+    /// Returns those of these objects that must still be sent to the target, as they are wanted now.
     pub async fn pending_of(
         &self,
         target: &str,
@@ -86,9 +86,9 @@ impl Ledger {
         .await
     }
 
-    /// Takes changes off a target's queue, unless they still have something to send or were opened
-    /// anew. Change 0 is taken off unseen, since the caller has gone through it. Returns those that are
-    /// gone.
+    /// Removes changes from a target's queue, unless any of their objects is still to be sent, or they were opened
+    /// again. It removes change 0 without this look, because the caller has gone through it. Returns the removed
+    /// changes.
     pub async fn close_changes(
         &self,
         view: &str,

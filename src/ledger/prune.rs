@@ -7,7 +7,7 @@ use super::owner::Unit;
 use super::sql::Result;
 use super::tables::{announced, delivered, events, inferred, tag_changes, tombstones, wanted};
 
-/// Rows a transaction.
+/// Rows per transaction.
 const STEP: i64 = 1_000;
 
 /// The newest frames about tags that are kept.
@@ -16,7 +16,7 @@ const MAX_TAG_CHANGES: i64 = 200_000;
 /// The newest tombstones that are kept.
 const MAX_TOMBSTONES: i64 = 1_000_000;
 
-/// How far a step of forgetting withdrawn objects came.
+/// How far a step of deleting withdrawn objects came.
 #[derive(Debug, Default)]
 pub(super) struct ForgottenWithdrawn {
     /// The object that the next step goes on after; nil: from the beginning.
@@ -25,7 +25,7 @@ pub(super) struct ForgottenWithdrawn {
 }
 
 impl Ledger {
-    /// Drops webhook publications that nothing has confirmed since `before`; returns how many.
+    /// Drops webhook publications that came before `before` and were never confirmed. Returns how many.
     pub(super) async fn drop_unconfirmed(&self, before: i64) -> Result<u64> {
         let dropped = self.write(move |unit| announced::drop_older(unit, before)).await?;
         Ok(dropped as u64)
@@ -49,8 +49,8 @@ impl Ledger {
         Ok(forgotten as u64)
     }
 
-    /// Forgets withdrawn objects that every target was done with before `before`, among the next ones
-    /// after `after`.
+    /// Deletes withdrawn objects whose withdrawal every target had taken before `before`, among the next ones after
+    /// `after`.
     pub(super) async fn forget_withdrawn(
         &self,
         view: &str,

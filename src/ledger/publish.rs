@@ -17,7 +17,7 @@ use super::{Lane, Ledger};
 use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
 
-/// Begins with a publication.
+/// Begins to apply a publication.
 pub(super) async fn begin(context: &Arc<Context>, body: Bytes, received: Instant) -> Result<Taken> {
     let bytes = body.len();
     let key = context.rest().map(|rest| &rest.key);
@@ -57,7 +57,7 @@ pub(super) async fn begin(context: &Arc<Context>, body: Bytes, received: Instant
     Ok(Taken::Running(Box::new(running)))
 }
 
-/// A publication has come to its end.
+/// Ends the work on a publication.
 pub(super) async fn end(
     context: &Arc<Context>,
     head: &SnapshotHead,
@@ -76,14 +76,14 @@ pub(super) async fn end(
     Ok(Receipt::Committed)
 }
 
-/// Has the event read until MISP shows it published.
+/// Asks for reads of the event until MISP shows it published.
 pub(super) async fn ask_confirmation(context: &Arc<Context>, event: Uuid) -> Result<()> {
     let work = Arc::clone(context);
     let ask = move |unit: &Unit<'_>| work.ask_confirmation(unit, event);
     context.ledger.write(ask).await
 }
 
-/// A publication is lost.
+/// Records a gap for a publication that is lost.
 async fn note_gap(context: &Context) -> Result<()> {
     metrics::event_read("refused");
     let now = SystemTime::now();

@@ -41,7 +41,7 @@ impl ReadingThread {
         self.run(|connection| work(&connection.snapshot()?)).await
     }
 
-    /// Does what no transaction may hold.
+    /// Runs work that cannot be part of a transaction.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
@@ -55,7 +55,7 @@ impl ReadingThread {
         answer.await.map_err(|_| SqlError::Closed)?
     }
 
-    /// Waits until the thread has ended. What it reads is broken off: nobody needs it any more.
+    /// Breaks off what the thread reads, since nobody needs it any more, and waits until the thread has ended.
     pub(super) async fn close(&self) {
         let mut closing = pin!(self.worker.close());
         // Again and again: an interrupt ends one statement, and the work may begin the next.
@@ -65,14 +65,14 @@ impl ReadingThread {
     }
 }
 
-/// Who reads what.
+/// The threads that read, by what they read.
 #[derive(Debug)]
 pub(super) struct Readers {
-    /// What the senders pick, and nothing else.
+    /// Picks of the senders, and nothing else.
     pub picks: ReadingThread,
     /// Questions that take milliseconds.
     pub short: ReadingThread,
-    /// The figures of the status, some of which are counted row by row.
+    /// The figures of `status`. Some of them are counted row by row.
     pub counts: ReadingThread,
     /// Commands that go through whole tables.
     pub long: ReadingThread,

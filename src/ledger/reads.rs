@@ -12,11 +12,11 @@ use super::tables::reads::{
 use super::time::millis;
 use crate::config::Rest;
 
-/// A vain read is never put off for longer, whatever `misp.rest.backoff_max` says.
+/// The longest wait before a failed read is repeated, whatever `misp.rest.backoff_max` says.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 impl Rest {
-    /// The pauses before vain reads are repeated, from `now` on, Unix milliseconds.
+    /// The pauses before failed reads are repeated, counted from `now`, Unix milliseconds.
     #[must_use]
     pub fn vain_pauses(&self, now: i64) -> Pauses {
         Pauses { now, step: millis(self.backoff_max), longest: millis(LONGEST_PAUSE) }
@@ -24,7 +24,7 @@ impl Rest {
 }
 
 impl Asking {
-    /// The read of what was just pushed.
+    /// The request to read back a publication that was just pushed.
     pub(super) fn read_back(times: &Rest, now: i64) -> Self {
         Self {
             urgency: Urgency::ReadBack,
@@ -36,19 +36,20 @@ impl Asking {
         }
     }
 
-    /// The read of a publication that nothing else may add.
+    /// The request to read a publication that only a read may add.
     pub(super) fn confirmation(times: &Rest, now: i64) -> Self {
         let first = times.confirm_after.first().copied().unwrap_or_default();
         let due_at = now + millis(first);
         Self { urgency: Urgency::Now, due_at, publication: None, confirm: true }
     }
 
-    /// The read that settles news which cannot be judged.
+    /// The request to read an event at once, because a notice about it cannot be judged.
     pub(super) fn at_once(now: i64) -> Self {
         Self { urgency: Urgency::Now, due_at: now, publication: None, confirm: false }
     }
 
-    /// The read that follows news without a time of MISP's, such as tags: many come together.
+    /// The request to read an event soon, after a notice without a time of MISP's, such as one about a tag. It waits a
+    /// little, because many such notices come together.
     pub(super) fn soon(times: &Rest, now: i64) -> Self {
         Self { publication: None, confirm: false, ..Self::read_back(times, now) }
     }
@@ -68,7 +69,7 @@ impl Ledger {
         self.read(move |tx| reads::next_due(tx, &source)).await
     }
 
-    /// Asks for the reads of what a listing named.
+    /// Asks for reads of the events that a listing named.
     pub async fn ask_for(
         &self,
         source: &str,
@@ -85,19 +86,19 @@ impl Ledger {
         Ok(())
     }
 
-    /// Completes with the next asking for a read, counted from this call.
+    /// Completes at the next request for a read, counted from this call.
     pub fn asked(&self) -> tokio::sync::futures::Notified<'_> {
         self.shared.asked.notified()
     }
 
-    /// What a resync still waits for.
+    /// Returns the reads that a resync still waits for.
     pub async fn resync_left(&self, source: &str) -> Result<ResyncCount> {
         let source = source.to_owned();
         self.read(move |tx| reads::of_resync(tx, &source)).await
     }
 
-    /// Puts off the read of an event whose answer was in vain: it is tried ever later. The number of vain
-    /// reads in a row; `None` if the event was asked for anew meanwhile.
+    /// Puts off a failed read of an event: it is repeated after ever longer waits. Returns the number of failed reads
+    /// in a row. `None`: the event was asked for again meanwhile.
     pub async fn put_off_read(&self, source: &str, vain: Vain<'_>) -> Result<Option<i64>> {
         let Vain { event, asked, why, patience, pauses } = vain;
         let (source, why) = (source.to_owned(), why.to_owned());
@@ -107,8 +108,8 @@ impl Ledger {
         .await
     }
 
-    /// Events that were asked for in vain, those first that wait longest, at most `most`; and how many
-    /// there are.
+    /// Returns at most `most` events whose reads failed, those first that wait longest, and the number of all such
+    /// events.
     pub async fn unread(&self, most: i64) -> Result<(Vec<Unread>, i64)> {
         self.read(move |tx| Ok((reads::in_vain(tx, most)?, reads::count_in_vain(tx)?))).await
     }

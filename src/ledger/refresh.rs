@@ -18,7 +18,7 @@ use crate::pure::stix::Withdraw;
 // It bounds how many claims are in memory with their facts.
 pub(super) const CHUNK: usize = 500;
 
-/// Judges and merges anew everything that counts for these observables, in every view.
+/// Judges and merges again all claims on these observables, in every view.
 pub(super) fn refresh(
     tx: &Transaction<'_>,
     objects: &[Uuid],
@@ -81,8 +81,8 @@ fn store<'a>(
     Ok(())
 }
 
-/// Withdraws objects. One that no target was sent is forgotten at once. One that was sent keeps its body, since the
-/// withdrawal repeats it.
+/// Withdraws objects. An object that no target was sent is deleted at once. An object that was sent keeps its body,
+/// since the withdrawal repeats it.
 fn withdraw<'a>(
     tx: &Transaction<'_>,
     view: &'a View,

@@ -12,7 +12,7 @@ use super::tables::{counters, delivered, queue, settings, targets, wanted};
 use super::{Lane, Ledger, View, Views};
 use crate::pure::stix::Withdraw;
 
-/// What makes every indicator of one of these targets another one, if anything does.
+/// Returns the change of a setting that would give new ids to all indicators of one of these targets, if there is one.
 pub(super) fn moved(tx: &Transaction<'_>, entries: &[TargetEntry]) -> Result<Option<StartError>> {
     for entry in entries {
         let known = targets::one(tx, &entry.target)?;
@@ -23,8 +23,7 @@ pub(super) fn moved(tx: &Transaction<'_>, entries: &[TargetEntry]) -> Result<Opt
     Ok(None)
 }
 
-/// Takes in these targets, also those that [`moved`]; the others become absent, and views that no target
-/// sees are closed.
+/// Stores these targets, also those that [`moved`]. All others become absent, and views that no target sees are closed.
 pub(super) fn register(
     unit: &Unit<'_>,
     views: &Views,
@@ -68,9 +67,10 @@ fn register_one(unit: &Unit<'_>, views: &Views, entry: &TargetEntry, now: i64) -
     queue::open_everything(unit, name, now)
 }
 
-/// Moves a target to another view. What it was sent before and the new view does not know stands there as withdrawn;
-/// what the new view wants of that becomes wanted when it is judged. An id that is used up at this target cannot live
-/// in the new view: its object ends there, for all who see the view, and the claims go on under the next generation.
+/// Moves a target to another view. Objects that it was sent and that the new view does not know are written there as
+/// withdrawn; when the view is judged, it wants again those that it admits. An id that is used up at this target cannot
+/// be live in the new view. So its object is withdrawn for all targets of the view, and its claims make the next
+/// generation.
 fn change_view(
     unit: &Unit<'_>,
     entry: &TargetEntry,
@@ -117,8 +117,8 @@ fn note_absent(tx: &Transaction<'_>, known: &TargetEntry) -> Result<()> {
     targets::delete(tx, name)
 }
 
-/// A view that only absent targets saw keeps what they were sent, as withdrawn: if one comes back, its
-/// view is judged anew. What nobody was sent is forgotten.
+/// Closes the views that only absent targets saw. Such a view keeps the objects that a target was sent, as withdrawn,
+/// and the others are deleted. If a target comes back, its view is judged again.
 fn close_views(tx: &Transaction<'_>, views: &Views) -> Result<()> {
     let mut known: BTreeSet<String> = targets::views(tx)?;
     // A start that was cut short may have left views that no target has come to see.
@@ -131,7 +131,7 @@ fn close_views(tx: &Transaction<'_>, views: &Views) -> Result<()> {
     Ok(())
 }
 
-/// What makes every indicator of the target another one, if anything does.
+/// Returns the change of a setting that gives new ids to all indicators of the target, if there is one.
 fn difference(before: &TargetEntry, now: &TargetEntry) -> Option<StartError> {
     let pairs = [
         ("workspace_id", &before.workspace, &now.workspace),
@@ -144,7 +144,7 @@ fn difference(before: &TargetEntry, now: &TargetEntry) -> Option<StartError> {
 }
 
 impl Ledger {
-    /// The views that targets see, also those that only absent ones saw.
+    /// The views that targets see, also those that only absent targets saw.
     pub(super) async fn known_views(&self) -> Result<BTreeSet<String>> {
         self.read(targets::views).await
     }

@@ -12,7 +12,7 @@ use super::{Candidate, Ledger, Listing, ResyncCount};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resync {
     pub phase: ResyncPhase,
-    /// Only what was touched since, MISP's time, Unix seconds.
+    /// Only events that were changed since then, MISP's time, Unix seconds.
     pub since: Option<i64>,
     /// Only this event.
     #[serde(default)]
@@ -22,10 +22,10 @@ pub struct Resync {
     pub began_at: i64,
     #[serde(with = "crate::ledger::rfc3339_option", default)]
     pub finished_at: Option<i64>,
-    /// When the last resync of everything ended, whatever was compared since.
+    /// When the last resync of everything ended. Smaller resyncs since then do not count.
     #[serde(with = "crate::ledger::rfc3339_option", default)]
     pub whole_at: Option<i64>,
-    /// What the listing named.
+    /// The number of events that the listing named.
     pub events: i64,
     pub attributes: i64,
 }
@@ -40,14 +40,14 @@ pub enum ResyncPhase {
     Done,
 }
 
-/// Under which name the ledger remembers until when an operator takes an empty MISP for true.
+/// The name of the setting that says until when an operator accepts that MISP shows no events.
 #[must_use]
 pub fn may_empty(source: &str) -> String {
     format!("may empty {source}")
 }
 
 impl Resync {
-    /// One that begins after `last`.
+    /// A resync that begins now, after the resync `last`.
     fn begun(since: Option<i64>, event: Option<Uuid>, last: Option<&Self>, now: i64) -> Self {
         let whole_at = last.and_then(|last| last.whole_at);
         let (phase, events) = match event {
@@ -66,7 +66,7 @@ impl Resync {
         }
     }
 
-    /// The same after all that it names was compared.
+    /// The same resync after everything in it was compared.
     #[must_use]
     pub fn done(&self, now: i64) -> Self {
         let whole_at = if self.is_whole() { Some(now) } else { self.whole_at };
@@ -79,7 +79,7 @@ impl Resync {
         self.since.is_none() && self.event.is_none()
     }
 
-    /// Whether what another one would compare is part of it.
+    /// Whether it compares everything that another one with `since` would compare.
     fn covers(&self, since: Option<i64>) -> bool {
         self.phase != ResyncPhase::Done
             && self.event.is_none()
@@ -88,7 +88,7 @@ impl Resync {
 }
 
 impl Ledger {
-    /// Begins a full resync, unless one is under way that compares as much, which then goes on.
+    /// Begins a full resync. If one is under way that compares as much, that one goes on instead.
     pub async fn begin_resync(&self, source: &str, since: Option<i64>, now: i64) -> Result<()> {
         if !self.resync(source).await?.is_some_and(|one| one.covers(since)) {
             self.restart_resync(source, since, now).await?;
@@ -104,7 +104,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Has one event read and compared.
+    /// Asks for one event to be read and compared.
     pub async fn resync_event(&self, source: &str, event: Uuid, now: i64) -> Result<()> {
         self.ask_for(source, &[Candidate { event, weight: 0 }], Listing::Resync, now).await?;
         // A resync under way waits for this read too, and a smaller one must not take its place.
@@ -123,13 +123,13 @@ impl Ledger {
         Ok(stored.and_then(|stored| serde_json::from_value(stored).ok()))
     }
 
-    /// Stores how it goes on, unless another was begun in its place meanwhile.
+    /// Stores the progress of a resync, unless another one was begun in its place meanwhile.
     pub async fn advance_resync(&self, source: &str, before: &Resync, now: &Resync) -> Result<()> {
         let (name, before, now) = (name(source), encode(before)?, encode(now)?);
         self.write(move |unit| settings::replace(unit, &name, &before, &now)).await
     }
 
-    /// Stores how it stands.
+    /// Stores the state of a resync.
     pub async fn store_resync(&self, source: &str, resync: &Resync) -> Result<()> {
         let (name, resync) = (name(source), encode(resync)?);
         self.write(move |unit| settings::store(unit, &name, &resync)).await

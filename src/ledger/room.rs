@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Ledger;
 use super::sql::{Connection, Result};
 
-/// Bytes on disk.
+/// The room that the ledger takes on disk, bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
     /// `ledger.db`.
@@ -18,7 +18,7 @@ pub struct Room {
     pub free: i64,
 }
 
-/// What giving pages back did, bytes.
+/// The size of the file before and after pages were given back, bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     pub before: i64,
@@ -28,7 +28,7 @@ pub struct Given {
 /// Pages given back at a time: 8 MiB, a few milliseconds.
 const PAGES: i64 = 2_048;
 
-/// Fewer free pages than this (1 MiB) are kept for what comes.
+/// If fewer pages than this (1 MiB) are free, they are kept for new rows.
 const KEPT: i64 = 256;
 
 impl Ledger {
@@ -52,8 +52,8 @@ impl Ledger {
         self.shared.folder.join(name)
     }
 
-    /// Gives some free pages back where a quarter of the file is free: a step of a few milliseconds.
-    /// Whether it did.
+    /// Gives some free pages back if at least a quarter of the file is free. This takes a few milliseconds. Returns
+    /// whether it did.
     pub(super) async fn give_some_back(&self) -> Result<bool> {
         self.maintain(|connection| {
             let free = connection.pragma("freelist_count")?;
@@ -66,7 +66,7 @@ impl Ledger {
         .await
     }
 
-    /// Gives all free pages back in small steps, between which the relay goes on.
+    /// Gives all free pages back in small steps. The relay works on between them.
     pub async fn give_back(&self) -> Result<Given> {
         let before = self.room().await?.file;
         let step = |connection: &mut Connection| {
@@ -80,8 +80,7 @@ impl Ledger {
         Ok(Given { before, after: self.room().await?.file })
     }
 
-    /// Rewrites the whole file: needs as much room again while it lasts, and nobody else may use the
-    /// ledger.
+    /// Rewrites the whole file. Meanwhile this takes as much room again, and nothing else can use the ledger.
     pub async fn vacuum(&self) -> Result<Given> {
         let before = self.room().await?.file;
         self.maintain(|connection| connection.vacuum()).await?;

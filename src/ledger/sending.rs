@@ -22,11 +22,11 @@ pub struct Sending {
     pub version: i64,
     /// The STIX object as it goes over the wire.
     pub json: String,
-    /// Of the withdrawal of an indicator: when its validity ended, Unix milliseconds.
+    /// When the validity ended, Unix milliseconds. Only the withdrawal of an indicator has it.
     pub ended_at: Option<i64>,
     /// See [`Pending`].
     pub retried: bool,
-    /// What was in doubt already before this attempt.
+    /// The versions that were in doubt before this attempt.
     pub(super) before: InDoubt,
 }
 
@@ -35,26 +35,26 @@ pub struct Sending {
 pub struct Moment {
     /// By our clock, for `created` and `modified`.
     pub now: i64,
-    /// A time that is over at the target: the end of what is withdrawn.
+    /// A time that is surely in the past at the target. It becomes the end of the indicators that are withdrawn.
     pub over: i64,
 }
 
-/// Our clock and a target's may differ by so much without anybody noticing, and an answer tells the
-/// target's in whole seconds only.
+/// Our clock and a target's may differ by this many milliseconds without anybody noticing. An answer tells the target's
+/// time only in whole seconds.
 const UNNOTICED: i64 = 2_000;
 
 /// The unit of the times that an answer tells, milliseconds.
 const TOLD: i64 = 1_000;
 
 impl Moment {
-    /// While it is not known what time it is at the target.
+    /// Makes the moment by our clock alone, while the target's time is unknown.
     #[must_use]
     pub fn by_our_clock(now: i64) -> Self {
         Self { now, over: now.saturating_sub(UNNOTICED) }
     }
 
-    /// At a target whose clock shows at least `there`. Its answer is compared with the end, and tells
-    /// the time in whole seconds: up to one second less than it is.
+    /// Makes the moment for a target whose clock shows at least `there`. The end is compared with the time in the
+    /// target's answer. That time is in whole seconds, so it may be up to a second too early.
     #[must_use]
     pub fn at_target(now: i64, there: i64) -> Self {
         let here = Self::by_our_clock(now);
@@ -63,7 +63,7 @@ impl Moment {
 }
 
 impl Sending {
-    /// Whether it ends the indicator.
+    /// Whether it is a withdrawal.
     #[must_use]
     pub fn is_withdrawal(&self) -> bool {
         self.version == WITHDRAWN
@@ -71,8 +71,8 @@ impl Sending {
 }
 
 impl Ledger {
-    /// Stores that these objects are being sent and renders them. Those that changed since they
-    /// were picked are left out: their new version is in another change.
+    /// Stores that these objects are being sent, and renders them. It leaves out the objects that changed since they
+    /// were picked: their new version is in another change.
     pub async fn mark_sending(
         &self,
         target: &str,
@@ -104,7 +104,7 @@ impl Ledger {
     }
 }
 
-/// What is written of a picked object: its body stays with the caller, who renders it.
+/// Returns the part of a picked object that is stored. The caller keeps the body and renders it.
 fn leaving(pending: &Pending) -> Leaving {
     let is_live = pending.version != WITHDRAWN && !pending.context;
     let confidence = if is_live { stix::confidence(&pending.body) } else { None };
@@ -126,7 +126,7 @@ fn sending(pending: &Pending, marked: &Marked, before: InDoubt) -> Sending {
     Sending { object, stix_id, version, json, ended_at, retried, before }
 }
 
-/// An object that is wanted, or a context object that is revoked, as it goes over the wire.
+/// Renders an object that is wanted, or a context object that is revoked, as it is sent.
 pub(super) fn rendered(pending: &Pending, created: i64, modified: i64) -> String {
     match pending.context {
         true => stix::context(&pending.body, pending.version == WITHDRAWN, created, modified),

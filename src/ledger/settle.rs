@@ -7,15 +7,15 @@ use super::tables::delivered::requests::{self, InDoubt, RejectedObject, SentVers
 use super::tables::{queue, targets};
 use super::{Ledger, Sending};
 
-/// How a request ended for its objects.
+/// The outcome of a request for some of its objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement<'a> {
     Accepted(&'a [Uuid]),
     Rejected(&'a [RejectedObject]),
-    /// Withdrawals that the target took and whose end lies in its future: it is sent once more, with an
-    /// end that is over there.
+    /// Withdrawals that the target took, but whose end is still in the future there. They are sent once more, with
+    /// another end.
     NotOver(&'a [Uuid]),
-    /// Surely not processed: as before this attempt.
+    /// Objects of a request that was surely not processed. They are as before this attempt.
     Returned(&'a [Sending]),
 }
 
@@ -46,8 +46,8 @@ impl Settled {
 }
 
 impl Ledger {
-    /// Stores how a request ended. `resend_at`: when the final version of an object goes once more
-    /// whose older version may still arrive.
+    /// Stores the outcome of a request. If an older version of an accepted object may still arrive, the accepted
+    /// version is sent once more at `resend_at`.
     pub async fn settle(
         &self,
         target: &str,
@@ -67,7 +67,7 @@ impl Ledger {
         .await
     }
 
-    /// Rejects versions of objects that were found to be bad when they were in no request any more.
+    /// Rejects versions of objects that turned out to be bad after their request was settled.
     pub async fn reject_versions(
         &self,
         target: &str,
@@ -83,7 +83,7 @@ impl Ledger {
         .await
     }
 
-    /// Puts what a target (or every target) rejected back into the queue; returns how many objects.
+    /// Makes the objects pending again that a target (or any target) rejected. Returns how many.
     pub async fn retry_rejected(&self, target: Option<&str>, now: i64) -> Result<u64> {
         let target = target.map(str::to_owned);
         self.write(move |unit| {

@@ -43,7 +43,7 @@ pub(super) async fn announce(context: &Arc<Context>, body: Bytes, now: i64) -> R
     Ok(Taken::Done(Receipt::Committed))
 }
 
-/// Records a gap. If a publication of the feed was dropped, the webhook's is used.
+/// Records a gap. If the gap is a dropped publication of the feed, applies the webhook's publication in its place.
 pub(super) async fn gap(context: &Arc<Context>, gap: Gap, now: i64) -> Result<Taken> {
     let (ledger, since) = (&context.ledger, unix(gap.since));
     if gap.reason == GapReason::Disconnected && ledger.is_first_outage(&gap.intake, since).await? {
@@ -56,7 +56,7 @@ pub(super) async fn gap(context: &Arc<Context>, gap: Gap, now: i64) -> Result<Ta
     }
 }
 
-/// A publication of this event came, and its payload could not be kept: the webhook's is as good.
+/// Applies the webhook's publication of this event, because the feed's publication came and its payload was dropped.
 async fn use_announced(context: &Arc<Context>, event: Uuid) -> Result<Taken> {
     let work = Arc::clone(context);
     let body = context.ledger.read(move |tx| announced::body(tx, work.key(event))).await?;

@@ -22,8 +22,7 @@ const NAMESPACE: &str = "namespace";
 impl Ledger {
     /// Whether the ledger can know which ids are used up.
     ///
-    /// # Errors
-    /// [`StartError::Forgotten`]: it may not, since it has never sent anything anywhere.
+    /// # Errors [`StartError::Forgotten`]: it may not know them, since it has no record of anything that was sent.
     pub async fn knows_generations(
         &self,
         views: &Views,
@@ -70,8 +69,9 @@ impl Ledger {
         registered.await?
     }
 
-    /// Judges and merges all claims anew in the views whose making changed since the last run;
-    /// `progress` hears the number of objects done. Returns whether it was needed.
+    /// Judges and merges all claims again in the views whose policy, rendering, mapping or warninglists changed since
+    /// the last run. It calls `progress` with the number of observables that are done. Returns whether it judged
+    /// anything.
     pub async fn reevaluate(
         &self,
         views: &Views,
@@ -127,7 +127,7 @@ impl Ledger {
     }
 }
 
-/// Whether anything may have been sent anywhere. A disabled target may have been used before; one that only
+/// Whether anything may have been sent to any target. A disabled target may have been used before. A target that only
 /// writes to a file was not.
 fn has_sent_anything(tx: &Transaction<'_>) -> Result<bool> {
     for known in targets::all(tx)? {
@@ -144,8 +144,8 @@ fn has_sent_anything(tx: &Transaction<'_>) -> Result<bool> {
     Ok(false)
 }
 
-/// What makes every indicator of a target another one, if anything does. `before` is another namespace
-/// than that of now.
+/// Returns the change of a setting that would give new ids to all indicators of a target, if there is one. `before` is
+/// the former namespace, if it is another one.
 fn moved(
     tx: &Transaction<'_>,
     before: Option<&str>,
@@ -157,8 +157,8 @@ fn moved(
     Ok(Some(StartError::Moved { key, before, now: namespace.to_owned() }))
 }
 
-/// Gives all claims the keys of another namespace, and forgets what was wanted and sent under the old
-/// one, and how the view was made: the ledger is judged anew after this.
+/// Gives all claims the keys of another namespace. Deletes what was wanted and sent under the old one, and how the
+/// views were judged, so that the whole ledger is judged again.
 fn rename_objects(tx: &Transaction<'_>, views: &Views) -> Result<()> {
     let mut cursor = ClaimCursor::BEGINNING;
     loop {
@@ -176,7 +176,7 @@ fn rename_objects(tx: &Transaction<'_>, views: &Views) -> Result<()> {
     settings::forget_all_judged(tx)
 }
 
-/// Those of the views by which not all claims were judged as they are made now.
+/// Returns the views that have not judged all claims by their present policy, rendering, mapping and warninglists.
 pub(super) fn unjudged(tx: &Transaction<'_>, views: &Views) -> Result<Views> {
     let judged = settings::judged(tx)?;
     Ok(views.only(|view| {

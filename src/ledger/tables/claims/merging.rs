@@ -62,7 +62,7 @@ statements! {
              OR EXISTS (SELECT 1 FROM decay WHERE source = $1)";
 }
 
-/// What is known of a claim beside what was published of it.
+/// What the ledger knows of a claim besides its publication.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::ledger) struct Beside {
     /// The date of the newest expiration, Unix milliseconds.
@@ -84,7 +84,7 @@ impl FromRow for Beside {
     }
 }
 
-/// A claim but for its facts.
+/// A claim without its facts.
 #[derive(Debug)]
 pub(in crate::ledger) struct ClaimRow {
     pub source: String,
@@ -152,7 +152,7 @@ impl FromRow for StoredClaim {
     }
 }
 
-/// Those of these observables that anything claims.
+/// Returns those of these observables that have a claim.
 pub(in crate::ledger) fn claimed(tx: &Transaction<'_>, objects: &[Uuid]) -> Result<HashSet<Uuid>> {
     let claimed = tx.rows_each(&CLAIMED, objects.iter().map(|object| values![object]))?;
     Ok(claimed.into_iter().collect())
@@ -166,7 +166,8 @@ pub(in crate::ledger) fn of_objects(
     tx.rows_each(&OF_OBJECT, objects.iter().map(|object| values![object]))
 }
 
-/// What is known beside claims of one source, in their order. Mostly there is nothing, which is one look-up.
+/// Returns what the ledger knows of these claims of one source besides their publications, in their order. Mostly there
+/// is nothing, and then this is one look-up.
 pub(in crate::ledger) fn beside<'k>(
     tx: &Transaction<'_>,
     source: &str,

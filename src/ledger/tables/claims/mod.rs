@@ -50,8 +50,8 @@ statements! {
     ARE_THERE(Text) =
         "SELECT EXISTS (SELECT 1 FROM events e WHERE e.source = $1
              AND EXISTS (SELECT 1 FROM claims c WHERE c.event_number = e.number))";
-    /// `claimed_at` stays while the observable stays, and `heard_at` while MISP's timestamp stays too: a publication
-    /// without news moves neither.
+    /// `claimed_at` stays while the observable stays the same. `heard_at` stays while MISP's timestamp is the same too.
+    /// So a publication without news changes neither.
     WRITE(Integer, Bytes, Integer, Bytes, Integer, Bytes, Text, Text, Integer, Integer, Integer, Bytes) =
         "INSERT INTO claims (event_number, attribute, part, object, attribute_id, misp_object,
          path, value, timestamp, claimed_at, heard_at, digest, facts)
@@ -70,7 +70,7 @@ statements! {
         concat!("UPDATE claims SET facts = $5, digest = $6", by_key!());
     RENAME(Text, Bytes, Bytes, Integer, Bytes, Integer) =
         concat!("UPDATE claims SET object = $5, digest = $6", by_key!());
-    /// Unless the claim has become another since.
+    /// Does nothing if the claim has changed since it was read.
     RENEW(Text, Bytes, Bytes, Integer, Integer, Bytes, Integer) = concat!(
         "UPDATE claims SET claimed_at = $5", by_key!(), " AND object = $6 AND claimed_at = $7"
     );
@@ -78,7 +78,7 @@ statements! {
     DELETE_ORPHANS() = "DELETE FROM claims WHERE event_number NOT IN (SELECT number FROM events)";
 }
 
-/// Claims written, ended or merged anew in one transaction.
+/// The most claims that are written, ended or merged in one transaction.
 // A withdrawal waits until a step is done: this many rows are meant to take no more than 100 ms. Fewer
 // rows a step would mean more commits, each with a sync of the disk.
 pub(in crate::ledger) const STEP: usize = 5_000;
@@ -86,7 +86,7 @@ pub(in crate::ledger) const STEP: usize = 5_000;
 /// [`STEP`] as a limit of rows.
 pub(in crate::ledger) const STEP_ROWS: i64 = 5_000;
 
-/// The digest of a claim that is not what a snapshot said: the next snapshot writes it anew.
+/// The digest of a claim that was altered since its snapshot. The next snapshot writes the claim again.
 pub(in crate::ledger) const ALTERED: i64 = 0;
 
 fn by_key(key: ClaimKey<'_>) -> [crate::ledger::sql::Value<'_>; 4] {
@@ -94,7 +94,7 @@ fn by_key(key: ClaimKey<'_>) -> [crate::ledger::sql::Value<'_>; 4] {
     values![source, event, attribute, part]
 }
 
-/// What an event's claim is known by.
+/// What a snapshot is compared with: the observable of a stored claim, and its digest.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ledger) struct KnownDigest {
     pub object: Uuid,
@@ -113,7 +113,7 @@ pub(in crate::ledger) fn digests(
     Ok(rows.into_iter().map(keyed).collect())
 }
 
-/// What a claim says.
+/// Returns the facts of a claim.
 pub(in crate::ledger) fn facts(
     tx: &Transaction<'_>,
     key: ClaimKey<'_>,
@@ -174,7 +174,7 @@ impl NewClaim {
 #[derive(Debug)]
 pub(in crate::ledger) struct WrittenClaim {
     pub new: NewClaim,
-    /// When it counts as seen.
+    /// The times that count for it.
     pub sight: Sight,
 }
 
@@ -213,7 +213,7 @@ pub(in crate::ledger) fn write(
     Ok(written.map(|(new, sight)| WrittenClaim { new, sight }).collect())
 }
 
-/// Gives a claim facts that no snapshot said so.
+/// Stores altered facts of a claim, which come from a frame and not from a snapshot.
 pub(in crate::ledger) fn alter(
     tx: &Transaction<'_>,
     key: ClaimKey<'_>,
@@ -235,7 +235,8 @@ pub(in crate::ledger) fn rename(
     tx.execute(&RENAME, &values![source, event, attribute, part, object, ALTERED]).map(drop)
 }
 
-/// Has a claim count from `from` on, Unix milliseconds, if it is still as the walk saw it; whether it is.
+/// Makes a claim count from `from` on, Unix milliseconds, if it has not changed since the walk read it. Returns whether
+/// it did.
 pub(in crate::ledger) fn renew(
     tx: &Transaction<'_>,
     seen: &WalkedClaim,
@@ -247,7 +248,7 @@ pub(in crate::ledger) fn renew(
     Ok(tx.execute(&RENEW, &values)? > 0)
 }
 
-/// Deletes claims of an event, and what decaying models say of attributes that claim nothing any more.
+/// Deletes claims of an event, and the scores of attributes that make no claim any more.
 pub(in crate::ledger) fn delete(
     tx: &Transaction<'_>,
     event: EventKey<'_>,
@@ -257,7 +258,7 @@ pub(in crate::ledger) fn delete(
     decay::delete_unclaimed(tx, event.source, places.iter().map(|place| place.attribute))
 }
 
-/// Deletes claims whose event is not there. They are in a damaged ledger only, and nothing else would find them.
+/// Deletes claims whose event is missing. Only a damaged ledger has such claims, and nothing else would find them.
 pub(in crate::ledger) fn delete_orphans(tx: &Transaction<'_>) -> Result<()> {
     tx.execute(&DELETE_ORPHANS, &values![]).map(drop)
 }

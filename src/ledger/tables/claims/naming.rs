@@ -20,7 +20,7 @@ statements! {
     NAMED_BY_ATTRIBUTE(Bytes) =
         "SELECT e.source, e.event, attribute
          FROM claims JOIN events e ON e.number = event_number WHERE attribute = $1";
-    /// Of a URL also those of its other form, which a suppression withholds as well.
+    /// Also finds the claims of the other form of a URL, because a suppression withholds both forms.
     SPELLED(Text) =
         "SELECT DISTINCT c.object, e.source, e.event, c.attribute, c.part
          FROM claims named
@@ -74,7 +74,7 @@ pub(in crate::ledger) fn claiming_as(
 }
 
 row! {
-    /// A claim of a value that is spelled somehow.
+    /// A claim that was found by the spelling of its value.
     #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub(in crate::ledger) struct SpelledClaim {
         pub object: Uuid,

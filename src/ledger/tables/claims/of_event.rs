@@ -43,7 +43,7 @@ statements! {
          WHERE c.misp_object = $2 AND e.source = $1";
 }
 
-/// A claim of an event that is known.
+/// A stored claim of an event.
 #[derive(Debug)]
 pub(in crate::ledger) struct EventClaim {
     pub place: ClaimPlace,
@@ -61,7 +61,7 @@ impl FromRow for EventClaim {
     }
 }
 
-/// Claims that MISP names by one uuid.
+/// The claims that MISP names by one uuid: those of an attribute, or of a MISP object.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ledger) enum ClaimGroup {
     OfAttribute(Uuid),
@@ -119,7 +119,7 @@ impl FromRow for PlacedObject {
     }
 }
 
-/// A claim that a walk over the claims of an event comes by.
+/// A claim, as a walk over the claims of an event reads it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ledger) struct WalkedObject {
     pub at: EventCursor,
@@ -132,7 +132,7 @@ impl FromRow for WalkedObject {
     }
 }
 
-/// The next [`STEP`](super::STEP) claims of an event behind `after`.
+/// The next [`STEP`](super::STEP) claims of an event after `after`.
 pub(in crate::ledger) fn after(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,

@@ -5,18 +5,18 @@ use uuid::Uuid;
 use super::STEP_ROWS;
 use crate::ledger::sql::{Result, Statement, Transaction, statements, values};
 
-/// Which claims were heard by a clock that was ahead of $1.
+/// Finds claims that were heard while our clock was ahead of $1.
 macro_rules! future {
     () => {
         "(claimed_at > $1 OR heard_at > $1)"
     };
 }
 
-/// Which claims spoke of the future when they were heard, and do so no longer. Our clock may have been behind then. The
-/// first condition is that of the index on claims that speak of the future. A difference of less than a minute is one
-/// between two clocks that are right. Where MISP's clock is ahead by less than a day, ours must have been behind by
-/// more than that: so a claim is heard again once. A claim whose `claimed_at` is the time that is put right was first
-/// seen by the same clock.
+/// Finds claims whose timestamp was in the future when they were heard, and is not any more. Our clock may have been
+/// behind then. The first condition is that of the index on claims with a timestamp in the future. Two right clocks may
+/// differ by less than a minute, so such a difference does not count. If MISP's clock is ahead by less than a day, ours
+/// must have been behind by more than that, so that a claim is corrected only once. If `claimed_at` is equal to
+/// `heard_at`, the same clock noted it, and it is corrected too.
 macro_rules! overtaken {
     () => {
         "(heard_at / 1000 < timestamp AND heard_at / 1000 + 60 < timestamp
@@ -50,7 +50,7 @@ statements! {
 pub(in crate::ledger) enum Mistimed {
     /// They were heard in the future.
     Future,
-    /// They spoke of the future when they were heard, and do not any more.
+    /// Their timestamp was in the future when they were heard, and is not any more.
     Overtaken,
 }
 
@@ -64,7 +64,7 @@ impl Mistimed {
         tx.rows(statement, &values![now, STEP_ROWS])
     }
 
-    /// Those of these observables count as heard at `now`.
+    /// Makes such claims on these observables count as heard at `now`.
     pub(in crate::ledger) fn hear(
         self,
         tx: &Transaction<'_>,

@@ -24,7 +24,7 @@ statements! {
     );
 }
 
-/// The next observables behind `after` that are claimed.
+/// The next observables after `after` that have a claim.
 pub(in crate::ledger) fn objects_after(
     tx: &Transaction<'_>,
     after: Uuid,
@@ -33,7 +33,7 @@ pub(in crate::ledger) fn objects_after(
     tx.rows(&OBJECTS_AFTER, &values![after, limit])
 }
 
-/// A claim that a walk over all claims comes by.
+/// A claim, as a walk over all claims reads it.
 #[derive(Debug)]
 pub(in crate::ledger) struct WalkedClaim {
     pub cursor: ClaimCursor,
@@ -66,7 +66,7 @@ impl FromRow for WalkedClaim {
     }
 }
 
-/// The next claims behind `cursor`, event by event.
+/// The next claims after `cursor`, event by event.
 pub(in crate::ledger) fn walk(
     tx: &Transaction<'_>,
     cursor: ClaimCursor,
