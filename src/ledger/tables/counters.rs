@@ -24,7 +24,7 @@ statements! {
 /// What the ledger notes of the clock, Unix milliseconds.
 #[derive(Debug, Clone, Copy, strum::IntoStaticStr)]
 pub(in crate::ledger) enum ClockTime {
-    /// The latest time that anybody saw.
+    /// The latest time that any part of the relay saw.
     #[strum(serialize = "clock")]
     Latest,
     /// When upkeep last looked at the clock.
@@ -55,8 +55,8 @@ pub(in crate::ledger) fn raise(tx: &Transaction<'_>) -> Result<()> {
     tx.execute(&RAISE_EVENT, &values![]).map(drop)
 }
 
-/// Counts how often the ledger was opened, which fails where nothing can be written. To write what is there already
-/// would prove nothing: SQLite leaves such a page alone.
+/// Counts how often the ledger was opened. This fails if nothing can be written. Writing an unchanged value would prove
+/// nothing, because SQLite does not write such a page.
 pub(in crate::ledger) fn count_opening(tx: &Transaction<'_>) -> Result<()> {
     tx.execute(&COUNT_OPENING, &values![]).map(drop)
 }

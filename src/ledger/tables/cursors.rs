@@ -9,7 +9,7 @@ statements! {
     VALUE(Text, Text) = "SELECT value FROM cursors WHERE source = $1 AND name = $2";
 }
 
-/// Where one listing has come to.
+/// How far one listing has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListingCursor {
     pub name: &'static str,

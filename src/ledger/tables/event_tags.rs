@@ -17,8 +17,7 @@ statements! {
          WHERE t.source = $1 AND t.tag = $2 AND e.deleted_at IS NULL ORDER BY t.event";
 }
 
-/// Stores the tags that a snapshot shows of its event and of the event's attributes, in place of those from
-/// before.
+/// Stores the tags that a snapshot shows on its event and on the event's attributes, in place of the former ones.
 pub(in crate::ledger) fn store(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,
@@ -30,7 +29,7 @@ pub(in crate::ledger) fn store(
     tx.execute_each(&INSERT, tags.map(|tag| values![source, event, tag])).map(drop)
 }
 
-/// The living events that carry the tag.
+/// The events with the tag that are not deleted.
 pub(in crate::ledger) fn carriers(
     tx: &Transaction<'_>,
     source: &str,

@@ -74,12 +74,12 @@ impl OpenGap {
     }
 }
 
-/// The gaps that no catch-up has healed.
+/// The gaps that no catch-up has closed.
 pub(in crate::ledger) fn open(tx: &Transaction<'_>, source: &str) -> Result<Vec<OpenGap>> {
     tx.rows(&OPEN, &values![source])
 }
 
-/// Heals these gaps, unless they went on meanwhile.
+/// Closes these gaps, unless they went on meanwhile.
 pub(in crate::ledger) fn heal(tx: &Transaction<'_>, source: &str, gaps: &[OpenGap]) -> Result<()> {
     let rows = gaps.iter().map(|gap| {
         let OpenGap { intake, reason, event, until } = gap;
@@ -88,7 +88,7 @@ pub(in crate::ledger) fn heal(tx: &Transaction<'_>, source: &str, gaps: &[OpenGa
     tx.execute_each(&HEAL, rows).map(drop)
 }
 
-/// Heals the gaps that name an event and were over by `told_at`, Unix milliseconds.
+/// Closes the gaps that name an event and were over by `told_at`, Unix milliseconds.
 pub(in crate::ledger) fn heal_event(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,

@@ -91,7 +91,7 @@ pub(in crate::ledger) fn hold<'k>(
     tx.execute_each(&HOLD, rows).map(drop)
 }
 
-/// Holds claims no longer.
+/// Ends the hold of claims.
 pub(in crate::ledger) fn release<'k>(
     tx: &Transaction<'_>,
     claims: impl Iterator<Item = ClaimKey<'k>>,
@@ -102,7 +102,7 @@ pub(in crate::ledger) fn release<'k>(
     tx.execute_each(&RELEASE, rows).map(drop)
 }
 
-/// Forgets that claims of an event are held which are no longer there.
+/// Ends the hold of claims of an event that no longer exist.
 pub(in crate::ledger) fn forget_gone(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,

@@ -68,8 +68,8 @@ impl FromRow for ClaimPlace {
     }
 }
 
-/// Where a walk over the claims of an event stands: at the claim that it came to last. It goes by MISP's numbers,
-/// since the claims of an event are found in the order of these.
+/// The position of a walk over the claims of an event: the last claim that it read. The walk goes in the order of
+/// MISP's numbers, because the index has this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ledger) struct EventCursor {
     pub attribute_id: i64,
@@ -88,7 +88,7 @@ impl FromRow for EventCursor {
     }
 }
 
-/// Where a walk over all claims stands: at the claim that it came to last.
+/// The position of a walk over all claims: the last claim that it read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ledger) struct ClaimCursor {
     /// The relay's number of the event, see the table `events`.
@@ -108,10 +108,10 @@ impl FromRow for ClaimCursor {
     }
 }
 
-/// What stays the same where a revoked object comes back as another object, and how often that happened.
+/// The key that all generations of an object share, and the number of the generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::ledger) struct GenerationKey {
     pub key: Uuid,
-    /// 0: it was never revoked.
+    /// 0: the object was never revoked.
     pub number: i16,
 }

@@ -8,11 +8,11 @@ use super::targets::TargetView;
 use crate::ledger::lane::Lane;
 use crate::ledger::sql::{Result, SqlError, Transaction, row, statements, values};
 
-/// Versions that differ from what the target holds or refused, and those whose outcome is unknown;
-/// withdrawals also of what may have arrived before a refusal.
-/// What has expired unsent is no longer sent, and what has expired at the target needs no upload.
-/// $1 is the time, Unix milliseconds; `w` is the row of `wanted`, and `d` that of `delivered`, if there is one.
-/// It is NULL, which counts as false, of what was never sent and has expired.
+/// Whether an object must still be sent: its wanted version differs from the one that the target holds or refused, or
+/// the outcome of a request is unknown. A withdrawal must also be sent if an older version may have arrived before a
+/// refusal. An object that has expired unsent is not sent, and one that has expired at the target needs no upload. $1
+/// is the time, Unix milliseconds. `w` is the row of `wanted`, and `d` that of `delivered`, if there is one. For an
+/// object that was never sent and has expired, this is NULL, which counts as false.
 macro_rules! unsettled {
     () => {
         "(w.version <> COALESCE(d.accepted, 0) OR d.sending IS NOT NULL
@@ -33,7 +33,7 @@ macro_rules! pending {
 }
 pub(super) use pending;
 
-/// The objects of a stride that are pending; what names them uses $6.
+/// The objects of a stride that are pending. The condition that selects the stride uses $6.
 macro_rules! page {
     ($which:literal) => {
         concat!(
@@ -115,15 +115,15 @@ row! {
         pub change: i64,
         /// Withdrawn by `revoked`.
         pub revoke: bool,
-        /// No indicator: it has no validity.
+        /// A context object, which has no validity.
         pub context: bool,
-        /// This version was rejected, and is tried once more.
+        /// Whether this version was rejected and is now tried once more.
         pub retried: bool,
     }
 }
 
 row! {
-    /// What a target would be sent.
+    /// An object that a target would be sent.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Altered {
         pub object: Uuid,
@@ -131,11 +131,11 @@ row! {
         pub body: String as UnpackedBody,
         /// 0: a withdrawal.
         pub(in crate::ledger) version: i64,
-        /// Of the event whose change it is part of.
+        /// The event whose change it is part of.
         pub event: Option<Uuid>,
-        /// The target accepted a version of it.
+        /// Whether the target has accepted a version of it.
         pub(in crate::ledger) known: bool,
-        /// An attribute claims it as the form of its URL that requests have.
+        /// Whether an attribute claims it as the second form of a URL, which requests have.
         pub second_form: bool,
     }
 }
@@ -153,15 +153,14 @@ row! {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PendingPage {
     pub found: Vec<Pending>,
-    /// To go on after; `None`: there is no more.
+    /// The next page begins after this object. `None`: there are no more.
     pub next: Option<Uuid>,
 }
 
-/// A change is gone through in steps of so many objects, whether they are pending or not, so that no
-/// look at it takes long.
+/// A page goes through this many objects of a change, whether they are pending or not, so that no read takes long.
 const STRIDE: i64 = 500;
 
-/// Objects of a change, at most `limit`, in the order of their keys, those after `after`.
+/// Returns at most `limit` pending objects of a change, in the order of their keys, from the first one after `after`.
 pub(in crate::ledger) fn page(
     tx: &Transaction<'_>,
     at: TargetView<'_>,
@@ -185,7 +184,7 @@ pub(in crate::ledger) fn page(
     Ok(PendingPage { found, next: if is_full { last } else { end } })
 }
 
-/// How many objects a target has still to be sent because of changes other than 0, by lane.
+/// How many objects must still be sent to a target because of changes other than 0, by lane.
 pub(in crate::ledger) fn count_by_lane(
     tx: &Transaction<'_>,
     target: &str,
@@ -194,7 +193,7 @@ pub(in crate::ledger) fn count_by_lane(
     tx.rows(&COUNT_BY_LANE, &values![now, target])
 }
 
-/// How many objects a target has still to be sent, of all that its view wants.
+/// How many of all objects of its view must still be sent to a target.
 pub(in crate::ledger) fn count_all(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,
@@ -203,7 +202,7 @@ pub(in crate::ledger) fn count_all(
     tx.row(&COUNT_ALL, &values![now, target, view])?.ok_or(SqlError::NoRow)
 }
 
-/// Objects whose final version is due to be sent once more.
+/// Returns the objects whose accepted version is due to be sent once more.
 pub(in crate::ledger) fn due_again(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,
@@ -213,7 +212,7 @@ pub(in crate::ledger) fn due_again(
     tx.rows(&DUE_AGAIN, &values![target, view, now, limit])
 }
 
-/// Those of these objects that the target has still to be sent.
+/// Returns those of these objects that must still be sent to the target.
 pub(in crate::ledger) fn of_objects(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,
@@ -223,8 +222,8 @@ pub(in crate::ledger) fn of_objects(
     tx.rows_each(&OF_OBJECT, objects.iter().map(|object| values![now, target, view, object]))
 }
 
-/// What the target would be sent because of the changes after `change`, those after `after` in the order
-/// of their keys.
+/// Returns what would be sent to the target because of the changes after `change`, in the order of the objects' keys,
+/// from the first one after `after`.
 pub(in crate::ledger) fn altered(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,

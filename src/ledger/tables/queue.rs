@@ -39,7 +39,7 @@ row! {
     /// A change that a target has not fully taken.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct OpenChange {
-        /// 0 stands for all that the view wants (a target that was added later).
+        /// 0 stands for everything that the view wants, for example after a target was added.
         pub change: i64,
         pub lane: Lane,
         pub event: Option<Uuid>,
@@ -79,7 +79,7 @@ pub(in crate::ledger) fn depths(tx: &Transaction<'_>, target: &str) -> Result<[i
 }
 
 row! {
-    /// What is open in a lane.
+    /// A lane in which changes are open.
     #[derive(Debug, Clone, Copy)]
     pub(in crate::ledger) struct OpenLane {
         pub lane: Lane,
@@ -114,8 +114,8 @@ pub(in crate::ledger) fn open(
     tx.execute_each(&OPEN, each).map(drop)
 }
 
-/// Opens change 0 in the backlog: whatever the target does not hold is sent. If it is open, it is marked
-/// as opened anew, so that a sender that is about to close it looks again.
+/// Opens change 0 in the backlog, so that everything is sent that the target does not hold. If change 0 is open
+/// already, it is marked as opened again, so that a sender that is about to close it looks again.
 pub(in crate::ledger) fn open_everything(
     tx: &Transaction<'_>,
     target: &str,
@@ -124,7 +124,7 @@ pub(in crate::ledger) fn open_everything(
     tx.execute(&OPEN_EVERYTHING, &values![target, Lane::Backlog.number(), now]).map(drop)
 }
 
-/// Stores the words for the event's log line beside the changes of these numbers.
+/// Stores the figures for the event's log line in the changes with these numbers.
 pub(in crate::ledger) fn summarise(
     tx: &Transaction<'_>,
     numbers: impl Iterator<Item = i64>,
@@ -133,7 +133,7 @@ pub(in crate::ledger) fn summarise(
     tx.execute_each(&SUMMARISE, numbers.map(|number| values![summary, number])).map(drop)
 }
 
-/// Takes a change off a target's queue, unless it is change 0 and was opened anew. Whether it is gone.
+/// Removes a change from a target's queue, unless it is change 0 and was opened again. Returns whether it is gone.
 pub(in crate::ledger) fn close(
     tx: &Transaction<'_>,
     target: &str,
@@ -145,12 +145,12 @@ pub(in crate::ledger) fn close(
     Ok(change != 0 || closed > 0)
 }
 
-/// Takes all changes off a target's queue but change 0.
+/// Removes all changes except change 0 from a target's queue.
 pub(in crate::ledger) fn close_changes(tx: &Transaction<'_>, target: &str) -> Result<()> {
     tx.execute(&CLOSE_CHANGES, &values![target]).map(drop)
 }
 
-/// Takes everything off a target's queue.
+/// Removes everything from a target's queue.
 pub(in crate::ledger) fn delete(tx: &Transaction<'_>, target: &str) -> Result<()> {
     tx.execute(&DELETE, &values![target]).map(drop)
 }

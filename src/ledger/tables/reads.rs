@@ -1,5 +1,5 @@
-//! The table `reads`: the events that are to be read over REST, and when. Whatever asks for a read writes a
-//! row, and one task works the rows down. So an asking survives a crash, and many askings are one read.
+//! The table `reads`: the events that are to be read over REST, and when. Each request for a read writes a row, and one
+//! task works through the rows. So a request survives a crash, and many requests for one event become one read.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -95,9 +95,9 @@ statements! {
 pub(in crate::ledger) enum Urgency {
     /// A gap, or a withdrawal that cannot be judged.
     Now,
-    /// What was pushed is read back.
+    /// An event that was pushed is read back.
     ReadBack,
-    /// Catch-up and existence.
+    /// A catch-up, or the check of existence.
     CatchUp,
     Resync,
 }
@@ -122,25 +122,25 @@ pub enum Listing {
     Resync,
 }
 
-/// Nothing waits longer by intent, milliseconds: a stored time that lies further ahead is from a clock that
-/// was ahead.
+/// No wait is meant to be longer than this many milliseconds. If a stored time is further ahead, a clock that was ahead
+/// noted it.
 pub(in crate::ledger) const LONGEST_WAIT: i64 = 3_600_000;
 
-/// An asking for a read.
+/// A request for a read.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ledger) struct Asking {
     pub urgency: Urgency,
-    /// Earliest, Unix milliseconds.
+    /// The earliest time of the read, Unix milliseconds.
     pub due_at: i64,
-    /// The event was just published: nothing that began before `due_at` tells, and a later publication
-    /// moves the read on, by no more than this, milliseconds.
+    /// Set if the event was just published. Then a read that began before `due_at` settles nothing. A later publication
+    /// puts the read off, but by no more than this many milliseconds in all.
     pub publication: Option<i64>,
     /// The publication counts only if a read shows it.
     pub confirm: bool,
 }
 
-/// Asks for a read. An earlier asking keeps what is stricter of both, unless it is of a clock that was
-/// ahead.
+/// Asks for a read. If there is an earlier request, the stricter values of both count, unless a clock that was ahead
+/// noted the earlier one.
 pub(in crate::ledger) fn ask(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,
@@ -170,8 +170,8 @@ pub struct Candidate {
     pub weight: i64,
 }
 
-/// Asks for the reads of what a listing named. Of an event that is being read already a listing asks nothing
-/// new: what the read misses differs from the next listing. A resync reads what it asks for.
+/// Asks for reads of the events that a listing named. If an event is being read already, a catch-up asks for nothing
+/// new: if the read misses something, the next listing shows it. A resync always reads what it asks for.
 pub(in crate::ledger) fn ask_for_listed(
     tx: &Transaction<'_>,
     source: &str,
@@ -194,20 +194,20 @@ row! {
         pub event: Uuid,
         /// 0 is the most urgent.
         pub urgency: i16,
-        /// Which asking it answers.
+        /// Which request it answers.
         pub asked: i64,
         pub attempts: i64,
         pub confirm: bool,
         /// Attributes, as far as known.
         pub weight: i64,
-        /// Of the event in the ledger; negative or 0 where it is unknown, moved by notices about unknown
-        /// events.
+        /// The sequence of the event in the ledger. If the event is unknown, it is 0 or negative, and notices about
+        /// unknown events change it.
         pub sequence: i64,
     }
 }
 
 impl DueRead {
-    /// Nobody waits for it in particular.
+    /// Whether nobody waits for this read in particular.
     #[must_use]
     pub fn is_backlog(&self) -> bool {
         self.urgency >= Urgency::CatchUp.number()
@@ -232,7 +232,7 @@ pub(in crate::ledger) fn next_due(tx: &Transaction<'_>, source: &str) -> Result<
     Ok(next.and_then(|(next,)| next))
 }
 
-/// The read answered: it is asked for no more, unless it was asked for again meanwhile.
+/// Removes the request of a read that was answered, unless it was made again meanwhile.
 pub(in crate::ledger) fn settle(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,
@@ -243,7 +243,8 @@ pub(in crate::ledger) fn settle(
     tx.execute(&NO_LONGER_IN_VAIN, &values![source, event]).map(drop)
 }
 
-/// Forgets a read: what was pushed is wholly applied, and nothing will read it.
+/// Removes a request for a read after the pushed snapshot is wholly applied, if there is no REST API that could answer
+/// it.
 pub(in crate::ledger) fn forget(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,
@@ -256,14 +257,14 @@ pub(in crate::ledger) fn forget_all(tx: &Transaction<'_>, source: &str) -> Resul
     tx.execute(&FORGET_ALL, &values![source]).map(drop)
 }
 
-/// Puts off a read that settled nothing, unless the event was asked for anew meanwhile.
+/// Puts off a read that settled nothing, unless the event was asked for again meanwhile.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ledger) struct Postponement {
-    /// Which asking the read answered.
+    /// Which request the read answered.
     pub asked: i64,
     /// When it is due again, Unix milliseconds.
     pub due_at: i64,
-    /// How many more of the reads that confirm a publication are over.
+    /// By how many the count of the reads that confirm a publication rises.
     pub attempts: i64,
 }
 
@@ -275,19 +276,19 @@ pub(in crate::ledger) fn postpone(
     tx.execute(&POSTPONE, &values![source, event, asked, due_at, attempts]).map(drop)
 }
 
-/// A read that told nothing.
+/// A read that failed.
 #[derive(Debug, Clone, Copy)]
 pub struct Vain<'a> {
     pub event: Uuid,
-    /// Which asking it answers.
+    /// Which request it answers.
     pub asked: i64,
     pub why: &'a str,
-    /// After so many vain reads a full resync goes on without the event.
+    /// After this many failed reads a full resync continues without the event.
     pub patience: i64,
     pub pauses: Pauses,
 }
 
-/// When a vain read is repeated, milliseconds.
+/// The pauses before a failed read is repeated, milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Pauses {
     pub now: i64,
@@ -296,8 +297,8 @@ pub struct Pauses {
     pub longest: i64,
 }
 
-/// Puts off a read that told nothing. The number of vain reads in a row; `None` if the event was asked for
-/// anew meanwhile.
+/// Puts off a read that failed. Returns the number of failed reads in a row. `None`: the event was asked for again
+/// meanwhile.
 pub(in crate::ledger) fn put_off(
     tx: &Transaction<'_>,
     source: &str,
@@ -308,30 +309,30 @@ pub(in crate::ledger) fn put_off(
 }
 
 row! {
-    /// An event whose last read told nothing.
+    /// An event whose last read failed.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Unread {
         pub event: Uuid,
         /// Why, with the remedy.
         pub why: String,
-        /// Vain reads in a row.
+        /// The number of failed reads in a row.
         pub times: i64,
         /// When it is tried again, Unix milliseconds.
         pub next: i64,
     }
 }
 
-/// At most `most` of the events that were read in vain, those first that wait longest.
+/// Returns at most `most` of the events whose reads failed, those first that wait longest.
 pub(in crate::ledger) fn in_vain(tx: &Transaction<'_>, most: i64) -> Result<Vec<Unread>> {
     tx.rows(&IN_VAIN, &values![most])
 }
 
-/// The vain reads of an event, of any source.
+/// Returns the failed reads of an event, of any source.
 pub(in crate::ledger) fn in_vain_of(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<Unread>> {
     tx.rows(&IN_VAIN_OF, &values![event])
 }
 
-/// How many events were read in vain.
+/// How many events have failed reads.
 pub(in crate::ledger) fn count_in_vain(tx: &Transaction<'_>) -> Result<i64> {
     tx.row(&COUNT_IN_VAIN, &values![])?.ok_or(SqlError::NoRow)
 }
@@ -351,7 +352,7 @@ row! {
     }
 }
 
-/// What a resync still waits for.
+/// Returns the reads that a resync still waits for.
 pub(in crate::ledger) fn of_resync(tx: &Transaction<'_>, source: &str) -> Result<ResyncCount> {
     tx.row(&OF_RESYNC, &values![source])?.ok_or(SqlError::NoRow)
 }

@@ -69,12 +69,12 @@ pub(in crate::ledger) fn store_judged(
     store(tx, &judged_name(view), fingerprint)
 }
 
-/// Has the next start judge all claims of this view anew.
+/// Makes the next start judge all claims of this view again.
 pub(in crate::ledger) fn forget_judged(tx: &Transaction<'_>, view: &str) -> Result<()> {
     forget(tx, &judged_name(view))
 }
 
-/// Has the next start judge all claims of all views anew.
+/// Makes the next start judge all claims of all views again.
 pub(in crate::ledger) fn forget_all_judged(tx: &Transaction<'_>) -> Result<()> {
     tx.execute(&FORGET_ALL_JUDGED, &values![]).map(drop)
 }
@@ -83,13 +83,13 @@ fn judged_name(view: &str) -> String {
     format!("view {view}")
 }
 
-/// The source that a resync was begun of, if there ever was one.
+/// The source for which a resync was stored, if there ever was one.
 pub(in crate::ledger) fn resynced_source(tx: &Transaction<'_>) -> Result<Option<String>> {
     let name: Option<String> = tx.row(&RESYNC, &values![])?;
     Ok(name.and_then(|name| Some(name.strip_prefix("resync ")?.to_owned())))
 }
 
-/// Ends every leave that an operator gave for an empty MISP.
+/// Ends every permission that an operator gave for a MISP that shows no events.
 pub(in crate::ledger) fn end_leaves(tx: &Transaction<'_>) -> Result<()> {
     tx.execute(&END_LEAVES, &values![]).map(drop)
 }

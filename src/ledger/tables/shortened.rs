@@ -34,7 +34,7 @@ pub(super) fn shorten(text: &str) -> Vec<u8> {
     short
 }
 
-/// The UUID that is written so, if it would be written so again.
+/// Returns the UUID of this text, if the relay would write the UUID exactly so.
 fn written_by_us(text: &[u8]) -> Option<Uuid> {
     let uuid = Uuid::try_parse_ascii(text).ok()?;
     (uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes() == text).then_some(uuid)
@@ -53,7 +53,7 @@ fn push_literal(short: &mut Vec<u8>, mut text: &[u8]) {
     short.extend_from_slice(text);
 }
 
-/// The text that was shortened. `None`: it was not made by [`shorten`], as far as that shows.
+/// Returns the text that was shortened. `None`: these bytes were not made by [`shorten`].
 pub(super) fn lengthen(mut short: &[u8]) -> Option<String> {
     let mut text = Vec::with_capacity(short.len() * 2);
     while let Some(at) = memchr2(UUID, LITERAL, short) {

@@ -9,7 +9,7 @@ use crate::ledger::sql::{
     Columns, FromRow, Result, SqlError, Transaction, row, statements, values,
 };
 
-/// A request of unknown outcome, or one that must go once more.
+/// Whether the object is in a request of unknown outcome, or must be sent once more.
 macro_rules! moves {
     () => {
         "(d.sending IS NOT NULL OR d.doubt IS NOT NULL OR d.resend_at IS NOT NULL)"
@@ -34,7 +34,7 @@ macro_rules! at_target {
     };
 }
 
-/// What target $1 refused and its view $2 still wants so.
+/// The versions that target $1 refused and that its view $2 still wants.
 // What is tried once more has another `rejected_in`, and counts as refused no longer.
 macro_rules! refused {
     () => {
@@ -100,7 +100,7 @@ row! {
     }
 }
 
-/// What is wanted of an object, and what a target has of it.
+/// The wanted version of an object, and what the target holds.
 #[derive(Debug)]
 pub(in crate::ledger) struct ObjectAtTarget {
     pub pending: Pending,
@@ -110,7 +110,7 @@ pub(in crate::ledger) struct ObjectAtTarget {
     pub accepted_at: Option<i64>,
     pub held_until: Option<i64>,
     pub ended_at: Option<i64>,
-    /// A request with it is on its way, or is to go once more.
+    /// Whether a request with it is on its way, or it must be sent once more.
     pub moves: bool,
 }
 
@@ -182,8 +182,8 @@ pub(in crate::ledger) fn of_stix_ids(
     Ok(found)
 }
 
-/// What a target accepted of a kind as it is wanted, and is not over, in the order of the objects, those
-/// after `after`.
+/// Returns the objects of a kind that a target accepted as they are wanted and that are not over, in the order of the
+/// objects, from the first one after `after`.
 pub(in crate::ledger) fn delivered(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,
@@ -205,7 +205,7 @@ pub(in crate::ledger) fn count_kind(
     tx.row(&COUNT_KIND, &values![target, view, kind, now])?.ok_or(SqlError::NoRow)
 }
 
-/// How many objects a target refused that are still wanted so.
+/// How many objects a target refused whose version is still wanted.
 pub(in crate::ledger) fn count_refused(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,

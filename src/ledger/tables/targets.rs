@@ -24,7 +24,7 @@ statements! {
     DELETE(Text) = "DELETE FROM targets WHERE target = $1";
 }
 
-/// What is done with a target's changes.
+/// What the relay does with a target's changes.
 #[derive(
     Debug,
     Clone,
@@ -79,7 +79,7 @@ row! {
         pub mode: TargetMode,
         pub workspace: String,
         pub sourcesystem: String,
-        /// What its ids are made of, see [`Identity::word`](crate::pure::stix::Identity::word).
+        /// From what its ids are made, see [`Identity::word`](crate::pure::stix::Identity::word).
         pub identity: String,
     }
 }
@@ -122,7 +122,7 @@ pub(in crate::ledger) fn taking(tx: &Transaction<'_>, view: &str) -> Result<Vec<
     Ok(all(tx)?.into_iter().filter(is_taking).map(|one| one.entry.target).collect())
 }
 
-/// The views that targets see, also those that only absent ones saw.
+/// The views that targets see, also those that only absent targets saw.
 pub(in crate::ledger) fn views(tx: &Transaction<'_>) -> Result<BTreeSet<String>> {
     Ok(all(tx)?.into_iter().map(|one| one.view).collect())
 }
@@ -134,8 +134,7 @@ pub(in crate::ledger) fn one(
     tx.row(&ONE, &values![target])
 }
 
-/// Does something for a target and the view that it sees; nothing for a target that the ledger does not
-/// know.
+/// Calls a function with a target and the view that it sees. Does nothing for a target that the ledger does not know.
 pub(in crate::ledger) fn with_view<T: Default>(
     tx: &Transaction<'_>,
     target: &str,

@@ -27,16 +27,16 @@ statements! {
              AND object = $2";
     DELETE_ALL() = "DELETE FROM delivered";
     NOT_AFTER(Integer) = "UPDATE delivered SET accepted_at = $1 WHERE accepted_at > $1";
-    /// Of absent targets too. SQLite finds the rows of each target in the index.
+    /// Counts for absent targets too. SQLite finds the rows of each target in the index.
     BRING_FORWARD(Integer, Integer) =
         "UPDATE delivered SET resend_at = $1
          WHERE target IN (SELECT target FROM targets) AND resend_at > $2";
 }
 
-/// `accepted` of a version that nobody here rendered.
+/// The value of `accepted` for a version that this ledger did not render.
 const FOREIGN: i64 = 1;
 
-/// `deletion` while a deletion is on its way.
+/// The value of `deletion` while a deletion is on its way.
 const ON_ITS_WAY: i64 = -1;
 
 row! {
@@ -81,7 +81,7 @@ pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()>
     tx.execute(&NOT_AFTER, &values![now]).map(drop)
 }
 
-/// Brings what is to be sent again later than `limit` forward to `now`.
+/// Brings objects that are due to be sent again later than `limit` forward to `now`.
 pub(in crate::ledger) fn bring_forward(tx: &Transaction<'_>, now: i64, limit: i64) -> Result<()> {
     tx.execute(&BRING_FORWARD, &values![now, limit]).map(drop)
 }

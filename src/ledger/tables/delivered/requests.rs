@@ -6,14 +6,14 @@ use super::{FOREIGN, ON_ITS_WAY};
 use crate::ledger::sql::{Result, Transaction, row, statements, values};
 use crate::ledger::tables::targets::TargetView;
 
-/// The change that the object of a delivery is part of now. $4 is the view.
+/// The change of which the object is part now. $4 is the view.
 macro_rules! change {
     () => {
         "(SELECT w.change FROM wanted w WHERE w.view = $4 AND w.object = delivered.object)"
     };
 }
 
-/// A revocation that surely did not happen leaves the id as it was.
+/// If a revocation surely did not happen, the id is not used up.
 macro_rules! not_revoked {
     () => {
         "revoked = CASE WHEN revoked = 1 THEN 0 ELSE revoked END"
@@ -85,9 +85,9 @@ statements! {
                          WHEN resend_at > $1 THEN resend_at END,
              doubt = NULL
          WHERE target = $4 AND object = $5";
-    /// Sentinel holds the withdrawal, and its rules still match: what it holds is neither what is wanted
-    /// nor what was. The withdrawal stays pending and gets a later `modified` and another end. An id that
-    /// was revoked is used up.
+    /// Sentinel holds the withdrawal, but its rules still match the indicator. So Sentinel holds neither the wanted
+    /// version nor the former one. The withdrawal stays pending, and gets a later `modified` and another end. An id
+    /// that was revoked is used up.
     NOT_OVER(Integer, Text, Bytes) =
         "UPDATE delivered SET sending = NULL, rejected = NULL, words = NULL, accepted = $1,
              valid_until = CASE WHEN ended_at > valid_until THEN ended_at ELSE valid_until END,
@@ -118,7 +118,7 @@ statements! {
         "UPDATE delivered SET rejected = NULL, words = NULL WHERE target = $1 AND object = $2";
 }
 
-/// `rejected_in` of what is tried once more: no change has that number.
+/// The value of `rejected_in` for a version that is tried once more. No change has this number.
 const TRIED_AGAIN: i64 = -1;
 
 row! {
@@ -132,7 +132,7 @@ row! {
 }
 
 impl InDoubt {
-    /// There is none.
+    /// No version of the object is in doubt.
     pub(in crate::ledger) fn nothing(object: Uuid) -> Self {
         Self { object, sending: None, doubt: None }
     }
@@ -143,12 +143,12 @@ impl InDoubt {
 pub(in crate::ledger) struct Leaving {
     pub object: Uuid,
     pub version: i64,
-    /// Of what lives.
+    /// Only a live indicator has it.
     pub confidence: Option<u8>,
 }
 
 row! {
-    /// What is stored of a sending before it leaves.
+    /// What is stored of an object before it is sent.
     #[derive(Debug)]
     pub(in crate::ledger) struct Marked {
         pub object: Uuid,
@@ -174,7 +174,7 @@ pub struct SentVersion {
     pub version: i64,
 }
 
-/// Those of the objects that a request of unknown outcome holds.
+/// Returns those of the objects that are in a request of unknown outcome.
 pub(in crate::ledger) fn in_doubt(
     tx: &Transaction<'_>,
     target: &str,
@@ -183,8 +183,7 @@ pub(in crate::ledger) fn in_doubt(
     tx.rows_each(&IN_DOUBT, leaving.iter().map(|one| values![target, one.object]))
 }
 
-/// Stores that these versions leave now, those that are still wanted. `over`: the end of those that are
-/// withdrawn.
+/// Stores that those of these versions are sent now that are still wanted. `over`: the end of the withdrawn ones.
 pub(in crate::ledger) fn mark_sending(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,
@@ -198,8 +197,8 @@ pub(in crate::ledger) fn mark_sending(
     tx.rows_each(&MARK_SENDING, each)
 }
 
-/// The target took these objects. `resend_at`: when one goes once more whose older version may still
-/// arrive.
+/// Stores that the target took these objects. If an older version of an object may still arrive, the object is sent
+/// once more at `resend_at`.
 pub(in crate::ledger) fn accept(
     tx: &Transaction<'_>,
     target: &str,
@@ -211,7 +210,7 @@ pub(in crate::ledger) fn accept(
     tx.execute_each(&ACCEPT, each).map(drop)
 }
 
-/// The target took these withdrawals, and their end lies in its future.
+/// Stores that the target took these withdrawals, but that their end is still in the future there.
 pub(in crate::ledger) fn not_over(
     tx: &Transaction<'_>,
     target: &str,
@@ -230,7 +229,7 @@ pub(in crate::ledger) fn reject(
     tx.execute_each(&REJECT, each).map(drop)
 }
 
-/// Rejects versions that are in no request any more.
+/// Rejects versions whose requests are already settled.
 pub(in crate::ledger) fn reject_versions(
     tx: &Transaction<'_>,
     TargetView { target, view }: TargetView<'_>,
@@ -241,7 +240,7 @@ pub(in crate::ledger) fn reject_versions(
     tx.execute_each(&REJECT_VERSION, each).map(drop)
 }
 
-/// The objects are as they were before an attempt that surely was not processed.
+/// Restores the objects as they were before an attempt that surely was not processed.
 pub(in crate::ledger) fn give_back(
     tx: &Transaction<'_>,
     target: &str,
@@ -251,13 +250,13 @@ pub(in crate::ledger) fn give_back(
     tx.execute_each(&GIVE_BACK, each).map(drop)
 }
 
-/// What the target rejected becomes pending again. The rejected versions stay known: that they are
-/// refused again says nothing about the target. Returns how many there are.
+/// Makes pending again what the target rejected. It keeps the rejected versions: if they are refused again, this says
+/// nothing about the target. Returns how many there are.
 pub(in crate::ledger) fn retry(tx: &Transaction<'_>, target: &str) -> Result<usize> {
     tx.execute(&RETRY, &values![target, TRIED_AGAIN])
 }
 
-/// Takes back that these objects were rejected.
+/// Takes back the rejection of these objects.
 pub(in crate::ledger) fn unreject(
     tx: &Transaction<'_>,
     target: &str,

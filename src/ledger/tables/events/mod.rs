@@ -123,7 +123,7 @@ row! {
 }
 
 impl StoredEvent {
-    /// `None` of an event that was deleted before the ledger knew it.
+    /// `None`: the event was deleted before the ledger knew it.
     pub(in crate::ledger) fn facts(&self) -> Option<EventFacts> {
         decode(&self.facts).ok()
     }
@@ -178,7 +178,7 @@ pub(in crate::ledger) fn begin_snapshot(
     tx.row(&BEGIN_SNAPSHOT, &values)?.ok_or(SqlError::NoRow)
 }
 
-/// How far an event has come; `None` of one that is deleted or unknown.
+/// Returns how far an event has come. `None`: it is deleted or unknown.
 pub(in crate::ledger) fn stage(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,
@@ -186,11 +186,11 @@ pub(in crate::ledger) fn stage(
     tx.row(&STAGE, &values![source, event])
 }
 
-/// What a snapshot comes to when all of it is applied.
+/// The result of a snapshot that is wholly applied.
 #[derive(Debug)]
 pub(in crate::ledger) struct SnapshotEnd<'s> {
     pub generation: i64,
-    /// The fingerprint of the snapshot; `None`: the same snapshot is to be compared anew.
+    /// The fingerprint of the snapshot. `None`: the same snapshot must be compared again.
     pub content: Option<i64>,
     /// What was left out, as JSON.
     pub skipped: &'s str,
@@ -298,7 +298,7 @@ row! {
     }
 }
 
-/// Of those of the events that the ledger knows.
+/// Returns the last reads of those of these events that the ledger knows.
 pub(in crate::ledger) fn last_reads(
     tx: &Transaction<'_>,
     source: &str,
@@ -335,7 +335,7 @@ pub(in crate::ledger) fn skipped(tx: &Transaction<'_>) -> Result<Vec<String>> {
 }
 
 row! {
-    /// What there is to say of an event besides its claims.
+    /// What the ledger knows of an event besides its claims.
     #[derive(Debug)]
     pub(in crate::ledger) struct EventNotes {
         pub deleted_at: Option<i64>,
@@ -346,7 +346,7 @@ row! {
     }
 }
 
-/// What there is to say of an event, of any source.
+/// Returns what the ledger knows of an event, of any source.
 pub(in crate::ledger) fn notes(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<EventNotes>> {
     tx.rows(&NOTES, &values![event])
 }

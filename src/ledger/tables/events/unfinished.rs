@@ -35,8 +35,7 @@ impl Whole {
     }
 }
 
-/// Notes that all of an event's claims are to be gone through, so that a crash in the middle is taken up
-/// again.
+/// Notes that all claims of an event must be gone through, so that the next start continues the work after a crash.
 pub(in crate::ledger) fn begin_whole(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,
@@ -45,7 +44,7 @@ pub(in crate::ledger) fn begin_whole(
     tx.execute(&BEGIN_WHOLE, &values![source, event, whole.code()]).map(drop)
 }
 
-/// What is still to be done with all of an event's claims.
+/// Returns the work that is still to be done on all claims of an event.
 pub(in crate::ledger) fn unfinished(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,
@@ -62,12 +61,12 @@ pub(in crate::ledger) fn end_whole(
     tx.execute(&END_WHOLE, &values![source, event]).map(drop)
 }
 
-/// The events whose claims were not gone through to the end.
+/// The events for which this work is not finished.
 pub(in crate::ledger) fn all_unfinished(tx: &Transaction<'_>, source: &str) -> Result<Vec<Uuid>> {
     tx.rows(&ALL_UNFINISHED, &values![source])
 }
 
-/// The events of all sources whose claims were not gone through to the end.
+/// The events of all sources for which this work is not finished.
 pub(in crate::ledger) fn unfinished_of_all(tx: &Transaction<'_>) -> Result<Vec<EventOfSource>> {
     tx.rows(&UNFINISHED_OF_ALL, &values![])
 }

@@ -48,7 +48,7 @@ statements! {
 }
 
 row! {
-    /// What an identity, a technique or an actor is known as.
+    /// What the ledger knows of an identity, a technique or an actor.
     #[derive(Debug)]
     pub(in crate::ledger) struct ContextSaid {
         /// `Event.timestamp` of the event that says so, Unix seconds.
@@ -85,7 +85,7 @@ row! {
         pub source: Uuid,
         version: i64,
         pub generation: i16,
-        /// A revocation of it has left.
+        /// Whether its revocation was sent.
         pub revoked: bool,
     }
 }

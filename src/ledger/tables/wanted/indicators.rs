@@ -57,7 +57,7 @@ statements! {
 }
 
 row! {
-    /// An indicator that claims count for, or counted for.
+    /// An indicator for which claims count, or counted.
     #[derive(Debug, Clone)]
     pub(in crate::ledger) struct KnownIndicator {
         pub key: Uuid,
@@ -65,7 +65,7 @@ row! {
         pub stix_id: Uuid,
         pub version: i64,
         pub generation: i16,
-        /// It is withdrawn, and a revocation of it has left.
+        /// Whether it is withdrawn and its revocation was sent.
         pub revoked: bool,
     }
 }
@@ -103,8 +103,8 @@ pub(in crate::ledger) struct IdOfObject {
     pub object: Uuid,
 }
 
-/// Whether an id may not be used for an object: another object had it, and its revocation has left or will.
-/// `revokes`: what is live will end by a revocation.
+/// Whether an id may not be used for an object, because another object had it and its revocation was sent or will be.
+/// `revokes`: the view withdraws by `revoked`, so a live object with this id will be revoked too.
 pub(in crate::ledger) fn is_id_taken(
     tx: &Transaction<'_>,
     view: &str,

@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use crate::ledger::sql::{Result, Transaction, statements, values};
 
-/// Whether a row of `wanted` is withdrawn and a revocation of it has left, to any target of its view.
+/// Whether a row of `wanted` is withdrawn and its revocation was sent to any target of its view.
 macro_rules! revoked {
     () => {
         "(version = 0 AND EXISTS (SELECT 1 FROM delivered d
@@ -67,7 +67,7 @@ statements! {
 /// The version of a withdrawn object.
 pub const WITHDRAWN: i64 = 0;
 
-/// Withdraws an object as part of a change. `revoke`: by `revoked`, and not by its validity's end.
+/// Withdraws an object as part of a change. `revoke`: by `revoked`, and not only by the end of its validity.
 pub(in crate::ledger) fn withdraw(
     tx: &Transaction<'_>,
     view: &str,
@@ -89,7 +89,7 @@ pub(in crate::ledger) fn move_to_change(
     tx.execute_each(&MOVE_TO_CHANGE, objects).map(drop)
 }
 
-/// Forgets an object that no target was ever sent; whether it was such a one.
+/// Deletes an object if no target was ever sent it. Returns whether it did.
 pub(in crate::ledger) fn forget_unsent(
     tx: &Transaction<'_>,
     view: &str,

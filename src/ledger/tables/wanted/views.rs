@@ -41,7 +41,8 @@ statements! {
         its_targets!(),
         ")"
     );
-    /// Reversible, since nobody knows how the target will end things when it comes back.
+    /// Withdraws the indicators by expiry, which can be undone, since it is unknown how the target will withdraw when
+    /// it comes back.
     CLOSE_VIEW(Text) =
         "UPDATE wanted SET version = 0, revoke = (kind = 'relationship')
          WHERE view = $1 AND version <> 0 AND kind IN ('indicator', 'relationship')";
@@ -58,9 +59,9 @@ pub(in crate::ledger) struct NewViewOfTarget<'a> {
     pub target: &'a str,
     pub before: &'a str,
     pub view: &'a str,
-    /// The new view wants nothing but indicators.
+    /// Whether the new view wants only indicators.
     pub only_indicators: bool,
-    /// The new view withdraws by `revoked`.
+    /// Whether the new view withdraws by `revoked`.
     pub revokes: bool,
 }
 
@@ -69,8 +70,8 @@ pub(in crate::ledger) fn views(tx: &Transaction<'_>) -> Result<Vec<String>> {
     tx.rows(&VIEWS, &values![])
 }
 
-/// Writes, as withdrawn in the target's new view, what the target was sent before and the view does not know;
-/// returns how many objects.
+/// Writes to the target's new view, as withdrawn, the objects that the target was sent and that the view does not know.
+/// Returns how many.
 pub(in crate::ledger) fn bring(
     tx: &Transaction<'_>,
     moved: &NewViewOfTarget<'_>,
@@ -81,8 +82,8 @@ pub(in crate::ledger) fn bring(
     tx.execute(&BRING, &values![view, change, revokes, before, target, beside])
 }
 
-/// Withdraws what the new view wants under ids that are used up at the target, or under an older generation
-/// than it knows, and the relationships that start there; returns how many objects.
+/// Withdraws the objects of the new view whose ids are used up at the target, or that are of an older generation than
+/// the view knows, and the relationships that start there. Returns how many objects.
 pub(in crate::ledger) fn end_used_up(
     tx: &Transaction<'_>,
     moved: &NewViewOfTarget<'_>,
@@ -96,7 +97,7 @@ pub(in crate::ledger) fn end_used_up(
     Ok(ended)
 }
 
-/// Keeps of a view what any of its targets was sent, as withdrawn. What nobody was sent is forgotten.
+/// Closes a view. It keeps the objects that any of its targets was sent, as withdrawn, and deletes the others.
 pub(in crate::ledger) fn close_view(tx: &Transaction<'_>, view: &str) -> Result<()> {
     tx.execute(&FORGET_UNSENT_OF_VIEW, &values![view])?;
     tx.execute(&CLOSE_VIEW, &values![view]).map(drop)

@@ -19,7 +19,7 @@ macro_rules! done {
     };
 }
 
-/// A revocation of the object has left, or may have.
+/// Whether a revocation of the object was sent, or may have been.
 macro_rules! is_used_up {
     ($row:literal) => {
         concat!(
@@ -43,8 +43,8 @@ statements! {
     WITHDRAWN_AFTER(Text, Bytes, Integer) =
         "SELECT object FROM wanted
          WHERE view = $1 AND version = 0 AND object > $2 ORDER BY object LIMIT $3";
-    /// What was revoked is kept: its row is the memory that the id is used up, unless that of a later
-    /// generation tells.
+    /// A revoked object is kept, because its row says that the id is used up. It may go if the row of a later
+    /// generation says the same.
     FORGET_WITHDRAWN(Text, Bytes, Bytes, Integer) = concat!(
         "DELETE FROM wanted AS w
          WHERE w.view = $1 AND w.version = 0 AND w.object > $2 AND w.object <= $3
@@ -83,7 +83,7 @@ pub(in crate::ledger) fn note_withdrawn(
     tx.execute(&NOTE_WITHDRAWN, &values).map(drop)
 }
 
-/// The next withdrawn objects behind `after`.
+/// Returns the next withdrawn objects after `after`.
 pub(in crate::ledger) fn withdrawn_after(
     tx: &Transaction<'_>,
     view: &str,
@@ -93,8 +93,8 @@ pub(in crate::ledger) fn withdrawn_after(
     tx.rows(&WITHDRAWN_AFTER, &values![view, after, limit])
 }
 
-/// Forgets the withdrawn objects behind `after` up to `last` that every target of the view was done with
-/// `before` this time, Unix milliseconds; returns them.
+/// Deletes the withdrawn objects after `after` and up to `last` with which every target of the view was done `before`
+/// this time, Unix milliseconds. Returns them.
 pub(in crate::ledger) fn forget_withdrawn(
     tx: &Transaction<'_>,
     view: &str,
