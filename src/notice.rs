@@ -40,7 +40,7 @@ pub enum Receipt {
 pub enum What {
     /// A publication: the JSON document of an event, in any of MISP's shapes.
     Published(Bytes),
-    /// A publication that the webhook announced. It counts once a REST read confirms it, or the feed where
+    /// A publication that the webhook announced. It counts only after a REST read has confirmed it, or the feed if
     /// there is no key.
     Announced(Bytes),
     Withdrawn(Withdrawal),
@@ -49,7 +49,7 @@ pub enum What {
     TagAltered(i64),
     /// A false positive or an expiration was reported.
     Sighted(Box<ReportedSighting>),
-    /// The event was edited or unpublished. Only a read tells how.
+    /// The event was edited or unpublished. Only a read can show how.
     Touched(Uuid),
     /// A warninglist was changed, or switched on or off. Its number, where MISP tells it.
     Warninglist(Option<u64>),
@@ -70,11 +70,11 @@ pub struct Read {
     pub sequence: i64,
     /// The number of the request for this read in the ledger.
     pub asked: i64,
-    /// The reads in vain before this one.
+    /// The number of reads before this one that settled nothing.
     pub attempts: i64,
     /// A publication waits for this read: it counts only if MISP shows it.
     pub confirm: bool,
-    /// Catch-up or a resync asked for this read, and no news did.
+    /// Whether only a catch-up or a resync asked for this read, and no notice did.
     pub backlog: bool,
     /// MISP's clock, Unix seconds.
     pub date: i64,
@@ -111,7 +111,7 @@ pub enum Withdrawal {
         timestamp: i64,
         cause: Cause,
     },
-    /// The attribute has another type or value now. The old one ends at once, the new one waits for the
+    /// The attribute has another type or value now. The old claims end at once, and the new ones wait for the next
     /// publication.
     Edited {
         event: EventRef,
@@ -183,7 +183,7 @@ pub struct ReportedSighting {
     pub taken_back: bool,
 }
 
-/// Something may have been missed. Only MISP's REST API can tell what.
+/// A gap: something may have been missed. Only MISP's REST API can tell what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     pub reason: GapReason,
@@ -193,8 +193,8 @@ pub struct Gap {
     pub since: SystemTime,
     /// The event that the dropped notice was about, where it is known.
     pub event: Option<Uuid>,
-    /// The dropped notice was the feed's publication of this event. The event is published, so a copy that
-    /// the webhook announced may stand in.
+    /// Whether the dropped notice was the feed's publication of this event. The event is published then, so a copy that
+    /// the webhook announced may be used instead.
     pub publication: bool,
 }
 
@@ -202,7 +202,7 @@ pub struct Gap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum GapReason {
-    /// Not connected, from the first attempt of this run on.
+    /// The endpoint is not connected. This includes the time before the first connection of this run.
     Disconnected,
     Silent,
     /// The publisher's `uptime` fell, so it was restarted.
@@ -215,7 +215,7 @@ pub enum GapReason {
     /// The last run was killed, or its stop outlasted its grace time. Notices that it had not committed
     /// are lost.
     Interrupted,
-    /// An operator had MISP looked at again.
+    /// An operator asked for MISP to be read again.
     Asked,
 }
 

@@ -41,12 +41,12 @@ impl StopSignals {
     }
 }
 
-/// SIGHUP does not end the process from now on, also before anything is there for it to act on.
+/// From now on SIGHUP does not end the process, even before [`at_hangup`] is called.
 pub fn survive_hangup() -> anyhow::Result<()> {
     signal(SignalKind::hangup()).context("listen for SIGHUP").map(drop)
 }
 
-/// Calls `act` at each SIGHUP from now on, which does not end the process then.
+/// Calls `act` at each SIGHUP from now on. SIGHUP then does not end the process.
 ///
 /// # Errors
 /// The process cannot listen for signals.

@@ -37,7 +37,7 @@ struct PickPass {
     after: Option<Uuid>,
     /// All objects were looked at.
     exhausted: bool,
-    /// Some object is in another request or rests. The next answer starts a new pass.
+    /// Some object is in another request, or must wait. The next answer starts a new pass.
     busy: bool,
     /// Some object was pending.
     pending: bool,
@@ -82,14 +82,14 @@ pub(super) struct Lanes {
 pub(super) struct Space {
     pub objects: usize,
     pub bytes: usize,
-    /// The time by which it is judged what has expired, Unix milliseconds.
+    /// Objects that have expired at this time are not sent, Unix milliseconds.
     pub now: i64,
 }
 
 /// The objects of a change among which a probe is chosen.
 const PROBED: i64 = 100;
 
-/// So many pages in which nothing can be sent end a look.
+/// A look for objects ends after this many pages in which nothing can be sent.
 const BARREN_PAGES: usize = 16;
 
 /// The summary of a change that is not the last one of its event.

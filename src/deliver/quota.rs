@@ -26,7 +26,7 @@ pub struct QuotaStatus {
     pub targets: Vec<String>,
 }
 
-/// A quota: what keeps it, and how much of it is used. Clones share both.
+/// A quota: its pacer, and how much of it is used. Clones share both.
 #[derive(Debug, Clone)]
 pub(super) struct Quota {
     pub pacer: Pacer,
@@ -48,7 +48,7 @@ struct Used {
     targets: Vec<String>,
 }
 
-/// What left within a sixtieth of the window.
+/// The requests and objects that were sent within a sixtieth of the window.
 #[derive(Debug)]
 struct Departures {
     began: Instant,
@@ -56,7 +56,7 @@ struct Departures {
     objects: u64,
 }
 
-/// The window is counted in so many parts.
+/// The number of parts into which the window is divided for counting.
 const PARTS: u32 = 60;
 
 impl QuotaUse {
@@ -65,14 +65,14 @@ impl QuotaUse {
         Self(Arc::new(Mutex::new(Used { requests_limit, most_objects: 0, window, left, targets })))
     }
 
-    /// A target sends under this quota, with so many objects in a request at most.
+    /// Notes that a target sends under this quota, with at most this many objects in a request.
     pub(super) fn share(&self, target: &str, most_objects: usize) {
         let mut used = self.used();
         used.targets.push(target.to_owned());
         used.most_objects = used.most_objects.max(most_objects);
     }
 
-    /// A request with so many objects leaves.
+    /// Notes that a request with this many objects is sent.
     pub(super) fn sent(&self, objects: usize, now: Instant) {
         let mut used = self.used();
         used.forget(now);
@@ -107,7 +107,7 @@ impl QuotaUse {
 }
 
 impl Used {
-    /// Forgets what left before the window.
+    /// Forgets what was sent before the window.
     fn forget(&mut self, now: Instant) {
         let window = self.window;
         let is_over = |one: &Departures| now.saturating_duration_since(one.began) >= window;

@@ -20,7 +20,7 @@ pub struct Claim {
     pub facts: ClaimFacts,
 }
 
-/// What is known of a claim's attribute. Stored in the ledger as JSON: fields are only added.
+/// The facts of a claim's attribute. The ledger stores them as JSON, so fields are only ever added.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClaimFacts {
     /// MISP's number of the attribute, since tag frames name nothing else.
@@ -35,12 +35,12 @@ pub struct ClaimFacts {
     pub sharing_group_id: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharing_group: Option<SharingGroupFacts>,
-    /// Audiences that an edit gave attribute or object since the publication: they must allow it as
-    /// well, until the next publication says which counts.
+    /// Audiences that an edit gave the attribute or its object since the publication. Until the next publication policy
+    /// must allow these too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Audience>,
-    /// When an edit last gave the object around the attribute another audience, MISP's time, Unix
-    /// seconds: a publication from before that does not undo it.
+    /// When an edit last gave the attribute's MISP object another audience, MISP's time, Unix seconds. A publication
+    /// that is older than this does not undo the edit.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub narrowed_at: i64,
     /// Unix seconds.
@@ -56,7 +56,7 @@ pub struct ClaimFacts {
     pub tags: Vec<TagFacts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Box<ObjectFacts>>,
-    /// The attribute's whole value as MISP wrote it, where that is not the observable's value.
+    /// The attribute's whole value as MISP wrote it. `None`: it is equal to the observable's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
 }
@@ -70,7 +70,7 @@ impl ClaimFacts {
         )
     }
 
-    /// The audiences of object and attribute, those that inherit among them.
+    /// The audiences of object and attribute, including those that inherit.
     pub fn below(&self) -> impl Iterator<Item = Audience> {
         let object = self.object.as_ref();
         let of_object = object.map(|one| Audience::new(one.distribution, one.sharing_group_id));
@@ -78,8 +78,8 @@ impl ClaimFacts {
         of_object.into_iter().chain([own]).chain(self.also.iter().copied())
     }
 
-    /// What a document tells of the sharing groups of event, object and attribute beside their
-    /// numbers. MISP tells it once; elsewhere there may be the number only.
+    /// The sharing groups of event, object and attribute that a document describes, with their numbers. MISP describes
+    /// each group once. In other places the document may have only the number.
     pub fn sharing_groups<'f>(
         &'f self,
         event: &'f EventFacts,
@@ -118,7 +118,7 @@ pub struct ObjectFacts {
     pub sharing_group: Option<SharingGroupFacts>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub relation: String,
-    /// What the object says besides, to whoever may see this attribute.
+    /// Other attributes of the object that have the same audience, for the description.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub siblings: Vec<Sibling>,
 }
@@ -129,16 +129,16 @@ pub struct Sibling {
     #[serde(rename = "type")]
     pub kind: Cow<'static, str>,
     pub category: Cow<'static, str>,
-    /// Its role in the object; else its type.
+    /// Its role in the object, or its type if it has no role.
     pub relation: String,
     /// Unix seconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub timestamp: i64,
-    /// Cut to what a description bears.
+    /// Cut to a length that fits into a description.
     pub value: String,
 }
 
-/// A sharing group, as far as a document names it beside its number.
+/// The uuid and name of a sharing group, which a document may give beside its number.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SharingGroupFacts {
     pub uuid: Uuid,
@@ -154,12 +154,12 @@ pub struct TagFacts {
     pub local: bool,
     #[serde(default, skip_serializing_if = "Since::is_published")]
     pub since: Since,
-    /// When it was heard that the tag was put on, Unix seconds; 0 where it was published.
+    /// When the relay heard that the tag was put on or taken off, Unix seconds. 0: it was published.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub heard: i64,
 }
 
-/// Where a tag stands against the last publication.
+/// How a tag differs from the last publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Since {
     /// Part of the publication.
@@ -167,7 +167,7 @@ pub enum Since {
     Published,
     /// Put on after it.
     Attached,
-    /// Taken off after it: may forbid at once, allows only by the next publication.
+    /// Taken off after it. The tag still forbids until the next publication, and permits nothing any more.
     Detached,
 }
 
@@ -177,7 +177,7 @@ impl Since {
     }
 }
 
-/// What is known of an event. Stored in the ledger as JSON: fields are only added.
+/// The facts of an event. The ledger stores them as JSON, so fields are only ever added.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EventFacts {
     /// MISP's number of the event.
@@ -197,12 +197,12 @@ pub struct EventFacts {
     pub sharing_group_id: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharing_group: Option<SharingGroupFacts>,
-    /// The audience that the event was published for, where an edit since gave it another one: it
-    /// must allow its attributes as well, until the next publication.
+    /// The audience of the last publication, if an edit gave the event another one since. Until the next publication
+    /// policy must allow this one too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub also: Option<SharedWith>,
-    /// When that edit was made, MISP's time, Unix seconds: a publication from before it does not undo
-    /// it.
+    /// When that edit was made, MISP's time, Unix seconds. A publication that is older than this does not undo the
+    /// edit.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub narrowed_at: i64,
     /// Unix seconds.
@@ -210,7 +210,7 @@ pub struct EventFacts {
     pub publish_timestamp: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<TagFacts>,
-    /// What MISP tells of the techniques and actors whose tags are on the event or its attributes.
+    /// The techniques and actors whose tags are on the event or its attributes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clusters: Vec<ClusterFacts>,
 }
@@ -225,7 +225,8 @@ impl EventFacts {
     }
 }
 
-/// An audience with what a document told of its sharing group: an edit names a group by its number alone.
+/// An audience, with the uuid and name of its sharing group if a document gave them. A frame about an edit gives only
+/// the group's number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedWith {
     #[serde(flatten)]
@@ -234,22 +235,22 @@ pub struct SharedWith {
     pub sharing_group: Option<SharingGroupFacts>,
 }
 
-/// A cluster of a galaxy. It counts where its tag does.
+/// A cluster of a galaxy. It counts for the events and attributes for which its tag counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterFacts {
     pub tag: String,
     pub uuid: Uuid,
     pub kind: ClusterKind,
-    /// MISP's community made it, not an organisation: it is for all, whatever `distribution` says.
+    /// MISP's community made the cluster, and not an organisation. So anyone may see it, whatever `distribution` says.
     #[serde(default)]
     pub is_default: bool,
-    /// MISP `distribution` of the cluster itself, 0 to 4. A row from before it was kept counts as
-    /// for the own organisation only.
+    /// MISP `distribution` of the cluster itself, 0 to 4. A row of an earlier release does not have it, and counts as
+    /// 0: for the own organisation only.
     #[serde(default)]
     pub distribution: i64,
     /// Without the number that MITRE's names end with.
     pub name: String,
-    /// Cut to what an object bears.
+    /// Cut to a length that fits into an object.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// MITRE's number, e.g. `T1566.001`.
@@ -264,7 +265,7 @@ pub struct ClusterFacts {
     pub synonyms: Vec<String>,
 }
 
-/// What a cluster is, of what is read.
+/// The kinds of clusters that the relay reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClusterKind {

@@ -11,7 +11,7 @@ use super::{facts, pattern_value, table, url};
 use crate::pure::misp::{Attribute, Event, Object};
 use crate::pure::stix::Observable;
 
-/// The claims of one attribute: one, or two of a composite or of a URL that logs have in two forms.
+/// The claims of one attribute. A composite attribute has two, and so has a URL that logs have in two forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     pub first: Claim,
@@ -27,13 +27,13 @@ impl IntoIterator for Claims {
     }
 }
 
-/// The last second that MISP can store. What lies behind it is milliseconds, or nonsense.
+/// The last second that MISP can store. A larger number is in milliseconds, or a mistake.
 const LAST_SECOND: i64 = 0xffff_ffff;
 
-/// What `attribute` (in `object`) claims. Attributes without `to_ids` claim too: that is for policy.
+/// Returns the claims of `attribute` (in `object`). An attribute without `to_ids` makes claims too, since policy
+/// decides on it.
 ///
-/// # Errors
-/// The [`Reason`] why it claims nothing: it is deleted, of its type's row, or of its value.
+/// # Errors The [`Reason`] why it makes no claim: it is deleted, or its type or its value makes none.
 pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<Claims, Reason> {
     if attribute.deleted || object.is_some_and(|object| object.deleted) {
         return Err(Reason::Deleted);
@@ -55,7 +55,7 @@ pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<
     Ok(Claims { first: claim(0, first), second })
 }
 
-/// What an attribute of this type and value would match; nothing where it makes no claim.
+/// Returns the observables of an attribute of this type and value. It returns none if the attribute makes no claim.
 pub fn said(kind: &str, value: &str) -> Vec<Observable> {
     let read = table::find(kind)
         .and_then(|row| row.shape().ok())
@@ -70,8 +70,7 @@ pub enum UrlForm {
     Wire,
 }
 
-/// The form of a URL that `observable` is among the claims of an attribute; `None` where the two forms
-/// are one, and of all that is no URL.
+/// Returns which form of an attribute's URL `observable` is. `None`: it is no URL, or both forms are the same.
 pub fn url_form(facts: &ClaimFacts, observable: &Observable) -> Option<UrlForm> {
     if observable.path != url::URL {
         return None;
@@ -114,12 +113,12 @@ fn with_wire_form(written: Observable) -> (Observable, Option<Observable>) {
     (written, wire)
 }
 
-/// What an event gives: each of its attributes is in `claims` or counted in `skipped`.
+/// The result of converting an event: each of its attributes is in `claims` or counted in `skipped`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conversion {
     pub claims: Vec<Claim>,
     pub skipped: Skipped,
-    /// Attributes read, those of objects and unreadable ones included.
+    /// The number of attributes, including those of objects and unreadable ones.
     pub attributes: u64,
 }
 

@@ -8,8 +8,8 @@ use super::claim::Sibling;
 use super::type_row::category;
 use crate::pure::misp::{Attribute, Object};
 
-/// Types that describe, what tells most first. What is matched in logs speaks for itself, and what
-/// identifies people is not passed on.
+/// Types that describe something, the most telling first. Types that are matched in logs are left out, because they
+/// make indicators of their own. Types that identify people are left out too.
 const TOLD: [&str; 12] = [
     "filename",
     "email-subject",
@@ -27,12 +27,12 @@ const TOLD: [&str; 12] = [
 
 const MAX_SIBLINGS: usize = 4;
 
-/// Characters of a value.
+/// The longest value, in characters.
 const MAX_VALUE: usize = 120;
 
-/// What `object` says besides `attribute`: its attributes that are for the same eyes and have no tags
-/// of their own, since a tag may forbid them. They share object and event, so they stand under the
-/// same audiences as the attribute, and whatever admits it admits them.
+/// Returns the other attributes of `object` that have the same audience as `attribute` and no tags of their own, since
+/// a tag may forbid them. They also have the same object and event. So if policy admits the audiences of `attribute`,
+/// it admits theirs.
 pub(super) fn siblings(attribute: &Attribute<'_>, object: &Object<'_>) -> Vec<Sibling> {
     let mut told: Vec<(usize, &Attribute<'_>)> = object
         .beside(is_told)
@@ -44,7 +44,7 @@ pub(super) fn siblings(attribute: &Attribute<'_>, object: &Object<'_>) -> Vec<Si
     told.into_iter().take(MAX_SIBLINGS).map(|(place, other)| sibling(place, other)).collect()
 }
 
-/// What relations of free texts are called that are about people or their accounts.
+/// Words in the relations of free texts that are about people or their accounts.
 const PEOPLE: [&str; 10] = [
     "user",
     "account",
@@ -98,7 +98,7 @@ fn short(value: &str) -> String {
     short
 }
 
-/// The beginning of a longer value, if the text is one that was cut.
+/// Returns the beginning of the longer value, if this text was cut.
 pub fn uncut(text: &str) -> Option<&str> {
     text.strip_suffix('…').filter(|start| start.chars().count() + 1 == MAX_VALUE)
 }

@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 
-/// A value, split behind its scheme.
+/// A URL, split after its scheme.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Split<'v> {
     /// In lower case.
     pub(super) scheme: Option<Cow<'v, str>>,
     pub(super) rest: Cow<'v, str>,
-    /// The scheme was mistyped. What stands behind it counts as a host only if it looks like one.
+    /// Whether the scheme was mistyped and corrected. Then the next part counts as a host only if it looks like one.
     pub(super) is_mended: bool,
 }
 
-/// How people write `http` and `ftp`: the scheme, and whether the spelling is a typing error. The others
-/// are ways to defang a URL; `meow` and `h[tt]p` are among those that MISP's own import undoes. An `s`
-/// may follow each of them.
+/// The spellings of `http` and `ftp`, each with its scheme and whether the spelling is a typing error. The other
+/// spellings are ways to defang a URL. MISP's own import undoes some of them, such as `meow` and `h[tt]p`. An `s` may
+/// follow each of them.
 const WORDS: [(&str, &str, bool); 15] = [
     ("http", "http", false),
     ("hxxp", "http", false),
@@ -33,8 +33,8 @@ const WORDS: [(&str, &str, bool); 15] = [
     ("hhttp", "http", true),
 ];
 
-/// Splits `value` behind its scheme. A scheme in front of another one is ignored: tools put `http://`
-/// before what has a scheme already.
+/// Splits `value` after its scheme. If there are several schemes in a row, only the last one counts: some tools put
+/// `http://` before a URL that has a scheme already.
 pub(super) fn split(value: &str) -> Split<'_> {
     let Some(mut head) = web(value) else { return other(value) };
     while let Some(inner) = web(head.rest) {
@@ -46,13 +46,13 @@ pub(super) fn split(value: &str) -> Split<'_> {
     Split { scheme: Some(Cow::Borrowed(head.scheme)), rest, is_mended: head.is_mended }
 }
 
-/// Whether a name is the scheme of a mistyped URL and no host.
+/// Whether a host name is really the scheme of a mistyped URL.
 pub(super) fn is_scheme_word(name: &str) -> bool {
     let is_word = |word: &str| WORDS.iter().any(|(spelling, ..)| *spelling == word);
     is_word(name) || name.strip_suffix('s').is_some_and(is_word)
 }
 
-/// A scheme of the web, in whatever spelling, up to the host.
+/// A scheme of the web in any spelling, with the separator before the host.
 struct SchemeHead<'v> {
     scheme: &'static str,
     rest: &'v str,
@@ -93,7 +93,7 @@ struct Separator<'v> {
     has_backslashes: bool,
 }
 
-/// What stands between scheme and host: a colon and at least one slash, or no colon and two.
+/// Reads the separator between scheme and host: a colon and at least one slash, or two slashes without a colon.
 fn separator(text: &str) -> Option<Separator<'_>> {
     let mut rest = text;
     let mut bracket = None;

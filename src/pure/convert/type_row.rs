@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use super::kind::ValueKind;
 use super::skipped::Reason;
 
-/// An attribute type of MISP, and its fate.
+/// An attribute type of MISP, and what its attributes claim.
 #[derive(Debug, Clone, Copy)]
 pub struct TypeRow {
     /// As MISP spells it.
     pub name: &'static str,
-    /// What an operator should know besides; may be empty.
+    /// A note for operators. It may be empty.
     pub note: &'static str,
     /// What its attributes claim, or why they claim nothing.
     pub(super) claimed: Result<Claimed, Reason>,
@@ -21,20 +21,20 @@ pub struct TypeRow {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Claimed {
     pub(super) shape: Shape,
-    /// Whether the claims count where `[convert.types]` says nothing.
+    /// Whether the claims count if `[convert.types]` does not name the type.
     pub(super) on: bool,
     pub(super) trust: Fidelity,
 }
 
-/// How well the observable says what MISP's attribute means, and Sentinel's logs can show it.
+/// How well the observable expresses the meaning of MISP's attribute, and whether Sentinel's logs can show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Fidelity {
-    /// The same thing, and Sentinel's built-in rules compare it.
+    /// The same meaning, and Sentinel's built-in rules compare it.
     High,
-    /// The same thing; queries of one's own compare it.
+    /// The same meaning, but only an operator's own queries compare it.
     Medium,
-    /// Less than the attribute says, no name in STIX's vocabulary, or nothing that logs show.
+    /// Less than the attribute means, a name that STIX's vocabulary lacks, or a value that logs do not show.
     Low,
 }
 
@@ -45,8 +45,8 @@ impl Fidelity {
     }
 }
 
-/// What of an attribute's value makes claims. Most halves are told apart by the last `|`: file names
-/// and IPv6 addresses may hold what looks like a separator, hashes, ports and addresses never do.
+/// The part of an attribute's value that makes claims. Most composites are split at the last `|`, because file names
+/// may hold a `|`, and hashes, ports and addresses never do.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shape {
     Whole(ValueKind),
@@ -58,7 +58,7 @@ pub(super) enum Shape {
     BeforeFirst(ValueKind),
     /// Both: part 0 and part 1.
     Both(ValueKind, ValueKind),
-    /// The half behind as part 0; the half before as part 1 where it is one, under its own switch.
+    /// The half after the last `|` is part 0. The half before it is part 1 if it is valid, and has a switch of its own.
     Named(ValueKind, ValueKind),
 }
 
@@ -100,7 +100,7 @@ impl TypeRow {
         self.claimed.err()
     }
 
-    /// Whether its claims count where `[convert.types]` says nothing.
+    /// Whether its claims count if `[convert.types]` does not name it.
     pub fn is_on(&self) -> bool {
         self.claimed.is_ok_and(|claimed| claimed.on)
     }

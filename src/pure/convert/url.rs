@@ -8,10 +8,10 @@ use super::scheme::{self, Split};
 use crate::pure::stix::Observable;
 
 pub(super) const URL: &str = "url:value";
-/// Of a request, what stands behind the host (STIX 2.1, 6.12.3 "HTTP Request Extension").
+/// The object path for the part of a request after the host (STIX 2.1, 6.12.3 "HTTP Request Extension").
 pub(super) const REQUEST: &str = "network-traffic:extensions.'http-request-ext'.request_value";
 
-/// A URL, or where it begins with a slash the part behind the host.
+/// Reads a URL. A value that begins with one slash is the part of a URL after the host.
 pub(super) fn uri(value: &str) -> Option<Observable> {
     let is_path = value.starts_with('/') && !value.starts_with("//");
     if !is_path {
@@ -20,9 +20,9 @@ pub(super) fn uri(value: &str) -> Option<Observable> {
     (!value.contains(char::is_control)).then(|| Observable::new(REQUEST, value))
 }
 
-/// A URL as it was written. Where it has no scheme it gets `http://`; what is defanged or mistyped in
-/// front of the path is mended as far as it can mean one thing only, and the scheme's own port is left
-/// out (RFC 3986, 6.2.3).
+/// Reads a URL as it was written, with three changes. A URL without a scheme gets `http://`. Defanged or mistyped parts
+/// before the path are corrected if they can have only one meaning. The scheme's default port is left out (RFC 3986,
+/// 6.2.3).
 pub(super) fn url(value: &str) -> Option<Observable> {
     if value.chars().any(char::is_control) {
         return None;
@@ -58,9 +58,8 @@ pub(super) fn url(value: &str) -> Option<Observable> {
     Some(Observable::new(URL, url))
 }
 
-/// The URL as requests and the logs of proxies have it, where that differs from how it was written:
-/// an empty path is a slash, and the fragment stays with the browser (RFC 9112, 3.2.1). Blanks in front
-/// of the fragment stay there too, as they do at the end of a URL.
+/// Returns the URL as requests and the logs of proxies have it, if it differs from the written form. An empty path
+/// becomes a slash, and the browser does not send the fragment (RFC 9112, 3.2.1), nor blanks before it.
 pub fn on_the_wire(observable: &Observable) -> Option<Observable> {
     if observable.path != URL {
         return None;
@@ -77,7 +76,7 @@ pub fn on_the_wire(observable: &Observable) -> Option<Observable> {
     differs.then(|| Observable::new(URL, format!("{scheme}://{authority}{slash}{tail}")))
 }
 
-/// Whether a port, with its colon, says no more than the scheme.
+/// Whether a port, with its colon, is the default port of the scheme.
 fn is_default(scheme: &str, port: &str) -> bool {
     let default = match scheme {
         "http" | "ws" => 80,
@@ -89,7 +88,7 @@ fn is_default(scheme: &str, port: &str) -> bool {
     digits.is_empty() || digits.parse::<u32>() == Ok(default)
 }
 
-/// The host, and the port with its colon. `None` where the port is no number.
+/// Splits off the port, with its colon. `None`: the port is not a number.
 fn split_port(authority: &str) -> Option<(&str, &str)> {
     let behind_brackets = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     let Some(colon) = authority.get(behind_brackets..)?.rfind(':') else {

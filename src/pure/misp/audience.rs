@@ -8,14 +8,15 @@ use super::lenient;
 /// MISP's `distribution` of a sharing group's members.
 pub const SHARING_GROUP: i64 = 4;
 
-/// MISP's `distribution` of what has none of its own: it is for whoever may see what it is in.
+/// MISP's `distribution` of an object or attribute that inherits: whoever may see the event or object around it may see
+/// it.
 pub(super) const INHERIT: i64 = 5;
 
 pub(super) fn inherited() -> i64 {
     INHERIT
 }
 
-/// A `distribution`, of what inherits where it has none.
+/// Reads the `distribution` of an object or attribute, which inherits if it has none.
 pub(super) fn distribution<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     Ok(lenient::optional_number(deserializer)?.unwrap_or(INHERIT))
 }
@@ -23,7 +24,7 @@ pub(super) fn distribution<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 /// MISP's `distribution` values for this community, connected communities and all communities.
 const COMMUNITIES: std::ops::RangeInclusive<i64> = 1..=3;
 
-/// Whom an event, an object or an attribute is for, as it says itself.
+/// Who may see an event, an object or an attribute, according to its own distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audience {
     pub distribution: i64,
@@ -42,10 +43,9 @@ impl Audience {
     }
 }
 
-/// The audiences that an attribute stands under, of its event and of what is `below`: its object and
-/// itself. Each of them must allow it. There is no narrowest one, since a sharing group is neither
-/// wider nor narrower than the others. What inherits adds none. An event has nothing to inherit from,
-/// so its word always counts.
+/// Returns the audiences of an attribute: that of its event, and those `below`, which are its object's and its own.
+/// Policy must allow each of them. There is no narrowest one, since a sharing group is neither wider nor narrower than
+/// the others. An object or attribute that inherits adds none. An event cannot inherit, so its audience always counts.
 pub fn stands_under(
     event: Audience,
     below: impl IntoIterator<Item = Audience>,

@@ -18,9 +18,9 @@ impl OnLists {
 
 /// The names of the lists that a claim is on, each once, in MISP's order.
 ///
-/// MISP's word on the attribute as it stands there counts, and its word on an attribute of the type
-/// that the claim comes to: 45 of MISP's 46 lists of host names leave `hostname|port` out, and yet what
-/// is sent is the host name. What withholds a URL as requests have it withholds it as it is written, too.
+/// It asks the lists about the attribute as it is in MISP, and about an attribute that holds only the claim's value,
+/// under that value's own type: 45 of MISP's 46 lists of host names leave `hostname|port` out, but the host name is
+/// what is sent. If a list withholds a URL in the form that requests have, it withholds the written form too.
 fn listed<'l>(lists: &'l Lists, claim: &ClaimFacts, observable: &Observable) -> Vec<&'l str> {
     let mut found = names(lists, &claim.kind, claim.written(observable));
     let mut add = |value: &str| {

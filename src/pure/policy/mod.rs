@@ -32,15 +32,15 @@ pub use tlp::{Tlp, Untagged};
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Policy {
     pub tlp_max: Tlp,
-    /// What counts where no tag of event or attribute is a marking.
+    /// What counts if no tag of event or attribute is a marking.
     pub tlp_untagged: Untagged,
-    /// Tags, with wildcards, and what each says of sharing; `None`: it is no marking.
+    /// Tags, with wildcards, and the marking that each counts as. `None`: it is no marking.
     pub tlp_tags: BTreeMap<String, Option<Mark>>,
     /// `true`: only attributes with `to_ids`.
     pub to_ids: bool,
     /// `true`: also addresses and hosts of private networks.
     pub allow_non_routable: bool,
-    /// Networks with shorter prefixes stay.
+    /// Networks with shorter prefixes are kept back.
     pub min_prefix_ipv4: u8,
     pub min_prefix_ipv6: u8,
     /// `[convert]`
@@ -63,39 +63,40 @@ pub struct Policy {
     pub analysis: Vec<i64>,
     /// MISP `distribution` values, 0 to 4, that event, object and attribute may have.
     pub distributions: Vec<i64>,
-    /// Names, uuids or numbers of sharing groups, with wildcards: of what is for a sharing group, only
-    /// what is for one of these.
+    /// Names, uuids or numbers of sharing groups, with wildcards. If something is for a sharing group, the group must
+    /// be one of these.
     pub sharing_groups: Vec<String>,
-    /// Nobody can ask MISP what the relay may see: only what is open at every level may leave.
+    /// Whether there is no key, so that MISP cannot be asked what the relay may see. Then only what is open at every
+    /// level is sent.
     pub is_feed_only: bool,
-    /// Creator organisations whose distribution 0 may leave all the same when `is_feed_only`.
+    /// Creator organisations whose distribution 0 is sent even if `is_feed_only`.
     pub org_without_key: Vec<Uuid>,
-    /// Tags, with wildcards, that mark a false positive: on an attribute, for whatever claims its
-    /// observable; on an event, for its own claims.
+    /// Tags, with wildcards, that mark a false positive. On an attribute they withhold its observable from all claims.
+    /// On an event they withhold only the event's own claims.
     pub false_positive_tags: Vec<String>,
-    /// `[sightings]`: so many false positives of an attribute forbid its claims; 0: never.
+    /// `[sightings]`: this many reported false positives of an attribute forbid its claims. 0: none do.
     pub withdraw_at: u32,
-    /// `misp.decay`: what decaying models say counts.
+    /// `misp.decay`: whether the scores of decaying models count.
     pub decay: bool,
-    /// How long after its timestamp an attribute counts.
+    /// How long an attribute counts after its timestamp.
     pub max_age: Option<Duration>,
-    /// Values that never leave, whatever claims them.
+    /// Values that are never sent, no matter which attributes claim them.
     pub never: Vec<String>,
     pub warninglists: OnHit,
-    /// Names of warninglists, with wildcards: a URL whose host is an entry of one of them never leaves.
+    /// Names of warninglists, with wildcards. A URL whose host is an entry of one of them is never sent.
     pub shared_host_lists: Vec<String>,
 }
 
-/// What becomes of an attribute that is on one of MISP's warninglists.
+/// What happens to an attribute that is on one of MISP's warninglists.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, strum::EnumIter, strum::IntoStaticStr,
 )]
 #[strum(serialize_all = "lowercase")]
 pub enum OnHit {
-    /// It stays, as with MISP's `enforceWarninglist`.
+    /// It is kept back, as with MISP's `enforceWarninglist`.
     Enforce,
-    /// It leaves with a label for each list.
+    /// It is sent with a label for each list.
     Label,
-    /// Nobody looks.
+    /// The lists are not read.
     Off,
 }

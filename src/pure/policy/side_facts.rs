@@ -3,14 +3,14 @@
 
 use crate::pure::misp::Decay;
 
-/// What is known of a claim beside what was published of it. The default: nothing.
+/// What the relay knows of a claim besides its publication. The default is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SideFacts {
     /// An operator withholds its observable.
     pub suppressed: bool,
     /// Sightings of its attribute as a false positive.
     pub false_positives: u32,
-    /// An attribute that claims its observable, this one or another, is marked as a false positive.
+    /// Whether this attribute, or another one that claims the same observable, is marked as a false positive.
     pub disputed: bool,
     pub warned: Warned,
     /// What MISP's decaying models said of its attribute at the last read.
@@ -28,9 +28,9 @@ pub enum Warned {
 /// The warninglists that a claim is on, by their names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OnLists {
-    /// As MISP matches its attribute.
+    /// The lists that match its attribute, as MISP matches it.
     pub attribute: Vec<String>,
-    /// Those that have the exact host of its URL as an entry.
+    /// The lists that have the exact host of its URL as an entry.
     pub host: Vec<String>,
 }
 

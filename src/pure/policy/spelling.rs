@@ -7,15 +7,15 @@ use crate::pure::convert;
 /// The types whose values have several spellings.
 const KINDS: [&str; 6] = ["ip-dst", "domain", "url", "email", "mac-address", "regkey"];
 
-/// How claims spell a value, in lower case: as it is written, and as any type reads it.
+/// Returns the spellings of a value in claims, in lower case: as it is written, and as any type reads it.
 pub fn spellings(value: &str) -> BTreeSet<String> {
     let said = convert::types().iter().flat_map(|row| convert::said(row.name, value));
     let all = said.map(|observable| observable.value).chain([value.to_owned()]);
     all.map(|spelling| spelling.to_ascii_lowercase()).collect()
 }
 
-/// Whether two texts spell one value: the first type that reads both reads the same. A URL is what
-/// requests have of it.
+/// Whether two texts spell the same value: the first type that can read both reads the same value from them. Of a URL
+/// the form that requests have is compared.
 pub fn is_same(one: &str, other: &str) -> bool {
     normal(one) == normal(other)
 }

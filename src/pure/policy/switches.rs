@@ -91,7 +91,7 @@ impl Switched {
         Self { off, paths_on, roles, role_switches, urls: switches.urls }
     }
 
-    /// Why a claim is off, if it is.
+    /// Returns the reason why a claim is switched off, if it is.
     pub(super) fn objection(&self, claim: &ClaimFacts, observable: &Observable) -> Option<Reason> {
         if self.has_type_off(claim, observable) {
             return Some(Reason::TypeOff);

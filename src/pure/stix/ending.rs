@@ -11,9 +11,9 @@ const SHORTEST_LIFE: i64 = 1_000;
 /// The withdrawal of an indicator.
 #[derive(Debug, Clone, Copy)]
 pub struct EndedIndicator<'a> {
-    /// What was delivered, without what sending adds.
+    /// The body that was delivered, without the members that sending adds.
     pub body: &'a str,
-    /// That of the body, Unix milliseconds.
+    /// The `valid_from` of the body, Unix milliseconds.
     pub valid_from: i64,
     /// When the validity ended, Unix milliseconds. If `valid_from` is later, it moves before this time.
     pub at: i64,
@@ -26,7 +26,7 @@ pub struct EndedIndicator<'a> {
 }
 
 impl EndedIndicator<'_> {
-    /// The object as it goes over the wire. The same arguments give the same bytes.
+    /// Returns the object as it is sent. The same arguments give the same bytes.
     pub fn json(&self, created: i64, modified: i64) -> String {
         let latest = self.at.saturating_sub(SHORTEST_LIFE);
         let mut body = self.body.to_owned();
@@ -57,8 +57,8 @@ pub fn confidence(body: &str) -> Option<u8> {
     serde_json::from_str::<Confidence>(body).ok()?.confidence
 }
 
-/// Puts `value` where that of a member stands. Within a text every quote is escaped, so what looks like
-/// the beginning of a member is one.
+/// Replaces the value of a member by `value`. Within a text every quote is escaped, so a match of the member's
+/// beginning is never part of a text.
 fn replace(body: &mut String, member: &str, end: char, value: &str) {
     let Some(start) = body.rfind(member).map(|place| place + member.len()) else { return };
     let rest = body.get(start..).unwrap_or_default();

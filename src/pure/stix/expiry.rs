@@ -8,14 +8,14 @@ const DAY: i64 = 86_400_000;
 /// When the relay saw a claim, Unix milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sight {
-    /// The claim itself, for the first time.
+    /// When it first saw the claim.
     pub claimed_at: i64,
-    /// The claim with its present timestamp, for the first time.
+    /// When it first saw the claim with its present timestamp.
     pub heard_at: i64,
 }
 
 impl Sight {
-    /// Of what is seen for the first time.
+    /// The times of a claim that is seen for the first time.
     pub fn first(now: i64) -> Self {
         Self { claimed_at: now, heard_at: now }
     }
@@ -59,7 +59,7 @@ impl ClaimTimes {
         }
     }
 
-    /// The same of an attribute that counts until then, Unix milliseconds.
+    /// The same for an attribute that counts only until this time, Unix milliseconds.
     pub fn until(self, counts_until: Option<i64>) -> Self {
         Self { counts_until, ..self }
     }
@@ -97,7 +97,7 @@ impl ClaimTimes {
 }
 
 impl Expiry {
-    /// Whether time alone moves the end of an indicator's validity.
+    /// Whether the end of an indicator's validity moves on by time alone.
     pub fn renews(&self) -> bool {
         self.renew && self.from == ExpireFrom::FirstSeenByRelay
     }

@@ -99,7 +99,7 @@ impl Merger {
         TagsSaid { policy, confidence: self.tags.confidence(event, claim) }
     }
 
-    /// The indicator that these claims of one observable add up to; `None` without any.
+    /// Merges these claims of one observable into an indicator. `None`: there is no claim.
     pub fn merge<'a>(
         &self,
         memo: &mut Memo<'a>,

@@ -44,12 +44,12 @@ pub struct Admitted<'a> {
     pub attribute: Uuid,
     pub claim: &'a ClaimFacts,
     pub times: ClaimTimes,
-    /// What is known of it beside its publication.
+    /// What the relay knows of it besides its publication.
     pub side_facts: SideFacts,
     pub tags: TagsSaid,
 }
 
-/// What the tags of a claim and of its event say, to policy and of its confidence.
+/// What the tags of a claim and of its event mean for policy, and the confidence that they state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TagsSaid {
     policy: TagVerdict,
@@ -65,7 +65,7 @@ pub struct Rendering {
     pub namespace: Uuid,
     /// Base of the links back to MISP, without a slash at the end.
     pub public_url: String,
-    /// 0 to 100, where no tag says one.
+    /// The confidence if no tag states one, 0 to 100.
     pub default_confidence: u8,
     /// By how much each false positive that was reported of an attribute lowers its confidence.
     pub false_positive_points: u8,
@@ -117,17 +117,17 @@ impl Identity {
     }
 }
 
-/// How an indicator ends.
+/// How an indicator is withdrawn.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, strum::EnumIter, strum::IntoStaticStr,
 )]
 #[strum(serialize_all = "lowercase")]
 pub enum Withdraw {
-    /// Its validity ends: reversible, and safe with a lost ledger.
+    /// Its validity ends. This can be undone, and is safe with a lost ledger.
     Expire,
-    /// `revoked`: permanent, so an observable that returns gets another id.
+    /// It is revoked. This is permanent, so an observable that returns gets another id.
     Revoke,
-    /// As [`Withdraw::Expire`], and later it is deleted over the management plane.
+    /// Its validity ends, as with [`Withdraw::Expire`]. Later it is deleted over the management plane.
     Delete,
 }
 

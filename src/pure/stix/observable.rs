@@ -13,12 +13,12 @@ const LANGUAGES: [&str; 4] = ["sigma", "snort", "suricata", "yara"];
 /// Paths of whole numbers: a string there would compare with nothing (STIX 2.1, 9.2 "Constants").
 const NUMBERS: [&str; 3] = ["autonomous-system:number", "file:size", "network-traffic:dst_port"];
 
-/// What an indicator matches: one equality comparison of a STIX object path with a value.
+/// One equality comparison of a STIX object path with a value, which an indicator matches.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Observable {
     /// e.g. `ipv4-addr:value`, `file:hashes.'SHA-256'`; the language of a rule, e.g. `yara`.
     pub path: Cow<'static, str>,
-    /// Canonical for its path; the whole of a rule.
+    /// The value in the canonical form of its path, or the whole text of a rule.
     pub value: String,
 }
 
@@ -56,7 +56,7 @@ impl Observable {
         pattern
     }
 
-    /// The host of a URL, without user, port and brackets; `None` for what is no URL.
+    /// The host of a URL, without user, port and brackets. `None`: it is no URL.
     pub fn url_host(&self) -> Option<&str> {
         if self.path != "url:value" {
             return None;

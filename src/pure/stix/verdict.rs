@@ -43,19 +43,19 @@ impl<'a> KnownClaim<'a> {
     }
 }
 
-/// What the claims on one observable come to.
+/// The result of judging and merging the claims on one observable.
 #[derive(Debug, Clone)]
 pub struct Verdict<'a> {
-    /// Of each claim, in the order in which they were given: why it does not count.
+    /// For each claim, in the given order, the reason why it does not count.
     pub reasons: Vec<Option<Reason>>,
     /// The claims that count.
     pub admitted: Vec<Admitted<'a>>,
-    /// What they make; `None` where none counts.
+    /// The indicator that they make. `None`: no claim counts.
     pub indicator: Option<Indicator>,
 }
 
 impl Verdict<'_> {
-    /// Whether it is open until the warninglists are loaded: no claim counts yet, and one might.
+    /// Whether the result is open until the warninglists are loaded: no claim counts yet, but one may count then.
     pub fn is_pending(&self) -> bool {
         self.admitted.is_empty() && self.reasons.contains(&Some(Reason::WarninglistsPending))
     }
@@ -65,7 +65,7 @@ impl Merger {
     /// Judges the claims on one observable and merges those that count into the indicator with the
     /// STIX uuid `id`.
     ///
-    /// One claim that is marked as a false positive disputes the observable, whoever else claims it.
+    /// If one claim's own tags mark it as a false positive, no claim on the observable counts.
     pub fn merge_observable<'a>(
         &self,
         memo: &mut Memo<'a>,

@@ -21,15 +21,15 @@ pub use report::{AcceptedCount, VerifyLine, VerifyReport, text};
 /// How an object stands at a target, by the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stand {
-    /// A version of it is still to be sent, is on its way, or was refused, so nothing can be said.
+    /// A version of it is still to be sent, is on its way, or was refused. So there is nothing to compare yet.
     Moving,
     /// It was accepted as it is wanted: this STIX object.
     Live { json: String, accepted_at: i64 },
-    /// It was accepted as it is wanted, and its validity is over since.
+    /// It was accepted as it is wanted, and its validity has ended since.
     Expired,
     /// Its withdrawal was accepted, with this `modified` and this end of its validity.
     Ended { accepted_at: i64, modified: i64, ended_at: Option<i64> },
-    /// Nothing claims it, and it was never sent to this target.
+    /// It has no claim, and was never sent to this target.
     NeverSent,
 }
 
@@ -51,7 +51,7 @@ pub enum Comparison {
     ChangedThere(Vec<String>),
     /// It is the withdrawn version, but an ingestion rule gave it another end.
     Revived,
-    /// It is live in Sentinel, and nothing claims it.
+    /// It is live in Sentinel, and has no claim.
     LeftOver,
 }
 

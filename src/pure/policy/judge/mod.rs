@@ -19,14 +19,14 @@ use crate::pure::stix::Observable;
 
 pub use tags::TagVerdict;
 
-/// MISP `distribution` of what is for the creator's own organisation only.
+/// MISP `distribution` for the creator's own organisation only.
 const OWN: i64 = 0;
 
 /// A policy made ready to judge many claims.
 #[derive(Debug, Clone)]
 pub struct Judge {
     policy: Policy,
-    /// As written and as claims spell them, in lower case.
+    /// The values of `policy.never`, as written and as claims spell them, in lower case.
     never: HashSet<String>,
     marks: Marks,
     tags: IncludeExclude,
@@ -70,7 +70,7 @@ impl Judge {
         self.admit_tagged(self.read_tags(event, claim), event, claim, observable, side_facts)
     }
 
-    /// As [`Judge::admit`], of a claim whose tags and those of its event are read.
+    /// Does the same as [`Judge::admit`] for a claim whose tags, with those of its event, are already read.
     ///
     /// # Errors
     /// The first reason why not.
@@ -107,8 +107,8 @@ impl Judge {
         self.admits_listed(observable, &side_facts.warned)
     }
 
-    /// Whether all of event, object and attribute are for audiences that may have the claim: MISP
-    /// shows an attribute only to who may see all three.
+    /// Whether policy allows the audiences of event, object and attribute. MISP shows an attribute only to those who
+    /// may see all three.
     fn admits_audiences(&self, event: &EventFacts, claim: &ClaimFacts) -> Result<(), Reason> {
         let policy = &self.policy;
         let all = || claim.audiences(event);
@@ -123,7 +123,7 @@ impl Judge {
         require(self.sharing_groups.include.is_empty() || groups.all(named), Reason::SharingGroup)
     }
 
-    /// Whether the policy lists this sharing group, by whatever the document names it.
+    /// Whether the policy lists this sharing group, by its name, uuid or number.
     fn names_group(&self, event: &EventFacts, claim: &ClaimFacts, number: i64) -> bool {
         let told = claim.sharing_groups(event).filter(|(of, _)| *of == number);
         let mut names = told.flat_map(|(_, one)| [one.name.clone(), one.uuid.to_string()]);
@@ -149,28 +149,28 @@ impl Judge {
         !self.shared_hosts.include.is_empty()
     }
 
-    /// The level that an admitted claim with such tags is sent with; `None`: it is sent unmarked.
+    /// The level of the marking with which an admitted claim with these tags is sent. `None`: it is sent without a
+    /// marking.
     pub fn marking(&self, tags: TagVerdict) -> Option<Tlp> {
         tags.strictest.or(self.policy.tlp_untagged.marked())
     }
 
-    /// Whether a tag says a level.
+    /// Whether a tag is a marking with a level.
     pub fn is_level(&self, tag: &str) -> bool {
         matches!(self.marks.read(tag), Some(Mark::Level(_)))
     }
 
-    /// What a tag is held to say of sharing by its words alone: the operator may know better.
+    /// The marking that a tag counts as only because of its words. The operator may know better.
     pub fn guess(&self, tag: &str) -> Option<Mark> {
         self.marks.guess(tag)
     }
 
-    /// What the operator's table of markings decides of a tag, if it does.
+    /// What the operator's table of markings decides about a tag. `None`: the table does not name it.
     pub fn decided(&self, tag: &str) -> Option<Decided> {
         self.marks.decided(tag)
     }
 
-    /// The clusters that MISP tells of with an event and that may be told: an organisation's own
-    /// cluster has an audience of its own.
+    /// The clusters of an event that policy allows to send. An organisation's own cluster has an audience of its own.
     pub fn clusters<'e>(&self, event: &'e EventFacts) -> impl Iterator<Item = &'e ClusterFacts> {
         let distributions = &self.policy.distributions;
         event
@@ -218,7 +218,7 @@ impl Judge {
             || start.is_some_and(|start| begins(&start))
     }
 
-    /// Whether a claim's own tags mark its observable as a false positive, whatever else claims it.
+    /// Whether a claim's own tags mark its observable as a false positive, no matter which other attributes claim it.
     pub fn disputes(&self, claim: &ClaimFacts) -> bool {
         claim.tags.iter().any(|tag| self.false_positives.includes(&tag.name))
     }
@@ -229,7 +229,7 @@ impl Judge {
         Some(claim.timestamp.saturating_mul(1_000).saturating_add(age))
     }
 
-    /// A URL that never leaves stays in both its forms.
+    /// If `policy.never` names a URL, it withholds both its forms.
     fn is_never(&self, observable: &Observable) -> bool {
         let holds = |value: &str| self.never.contains(&value.to_ascii_lowercase());
         let on_the_wire = || convert::on_the_wire(observable);

@@ -5,7 +5,7 @@ use super::Judge;
 use crate::pure::convert::{ClaimFacts, EventFacts, Since, TagFacts};
 use crate::pure::policy::{Mark, Tlp};
 
-/// What the tags of a claim and of its event say to policy, in whatever state they are.
+/// What the tags of a claim and of its event mean for policy, published or changed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TagVerdict {
     /// `None`: no tag is a level.
@@ -17,12 +17,12 @@ pub struct TagVerdict {
     pub(super) is_excluded: bool,
     /// A published tag is in `policy.tags_include`, or that list is empty.
     pub(super) is_included: bool,
-    /// The event's own tags let it be told what stands beside the claim.
+    /// Whether the event's own tags allow a description to mention other attributes of the claim's MISP object.
     pub(super) event_lets_tell: bool,
 }
 
 impl Judge {
-    /// What the tags of a claim and of its event say.
+    /// Reads the tags of a claim and of its event.
     pub fn read_tags(&self, event: &EventFacts, claim: &ClaimFacts) -> TagVerdict {
         let mut verdict = TagVerdict {
             strictest: None,
@@ -51,7 +51,7 @@ impl Judge {
         verdict.is_included |= is_standing && self.tags.includes(&tag.name);
     }
 
-    /// The strictest level that the tags say; else that of untagged.
+    /// The strictest level of the tags, or the level of `policy.tlp_untagged` if no tag has one.
     pub(super) fn level(&self, tags: TagVerdict) -> Tlp {
         tags.strictest.unwrap_or(self.policy.tlp_untagged.judged())
     }
