@@ -26,7 +26,7 @@ use crate::metrics::{self, Part};
 /// How often gauges are refreshed and histograms drained.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// How long nothing is judged anew after the ledger could not be read or written.
+/// The pause before the judging goes on after the ledger could not be read or written.
 const JUDGE_AGAIN: Duration = Duration::from_secs(5);
 
 /// A group of running parts. Each returns its name when it ends.
@@ -149,8 +149,8 @@ async fn feed(
     Ok(())
 }
 
-/// Runs all senders until `stop`. If the policy changed, the whole ledger is judged anew meanwhile. Nothing leaves but
-/// new withdrawals that is not judged yet.
+/// Runs all senders until `stop`. If the policy changed, the whole ledger is judged again meanwhile. Until an object is
+/// judged, only a new withdrawal of it is sent.
 async fn deliver_all(
     ledger: Ledger,
     views: Arc<Views>,
@@ -178,7 +178,8 @@ async fn deliver_all(
     Ok(())
 }
 
-/// Judges what has to be judged anew, as often as it takes: what is not judged stays where it is.
+/// Judges everything that must be judged again, and repeats this after an error. Objects that are not judged stay as
+/// they are.
 async fn judge_anew(ledger: &Ledger, views: &Views, stop: &CancellationToken) {
     let began = Instant::now();
     let progress = |objects| {

@@ -87,7 +87,8 @@ struct Look<'a> {
     /// The STIX ids that this relay's indicators and relationships refer to: the organisations that made them
     /// and what they indicate. These are some thousands at most.
     named: HashSet<String>,
-    /// Whether nobody wants what the ledger does not know.
+    /// Whether an object that the ledger does not know is left over. It is, once the ledger has read all that MISP has
+    /// published.
     knows_all: bool,
 }
 

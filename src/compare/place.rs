@@ -91,7 +91,7 @@ impl ReadableTarget {
         Condition { kind, source: Some(&self.sourcesystem), ids }
     }
 
-    /// Returns whether the ledger has read all that MISP has published. Only then does nobody want what the
+    /// Returns whether the ledger has read all that MISP has published. Only then is an object left over that the
     /// ledger does not know.
     pub(super) async fn knows_all(&self, ledger: &Ledger) -> SqlResult<bool> {
         let Some(source) = &self.source else { return Ok(false) };

@@ -1,5 +1,6 @@
-//! Keeps how far the judging of all claims after a change of policy or rendering has come. It takes a while for a large
-//! ledger. Until it is done, a target gets only objects that are judged already, and new withdrawals.
+//! After a change of policy or rendering the relay judges all claims again, which takes a while for a large ledger.
+//! This file keeps how far that has come. Until it is done, a target gets only objects that are judged already, and new
+//! withdrawals.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! Keeps facts of a stored claim that a snapshot would undo. The snapshot may be older than a change that a frame told,
-//! or it shows an edit that is not published yet.
+//! Keeps facts of a stored claim that a snapshot would undo. The snapshot may be older than a change of which a frame
+//! told, or it shows an edit that is not published yet.
 
 use super::Application;
 use crate::ledger::change::Change;

@@ -38,9 +38,9 @@ impl Mending {
 }
 
 impl Ledger {
-    /// Has what is missing or different sent again, in the backlog, and what is left over withdrawn.
-    /// What changed since it was read is passed over. `revoke`: how strays end. Returns how many
-    /// objects it concerns.
+    /// Puts objects that are missing or different into the backlog, so that they are sent again, and withdraws those
+    /// that are left over. It passes over objects that changed since they were read. `revoke`: whether strays are
+    /// revoked. Returns how many objects it concerns.
     pub async fn mend(
         &self,
         target: &str,
@@ -55,8 +55,7 @@ impl Ledger {
         .await
     }
 
-    /// Notes indicators that are revoked at a target which the ledger does not know yet; how many were
-    /// new.
+    /// Notes indicators that are revoked at a target that the ledger does not know yet. Returns how many were new.
     pub async fn note_used_up(&self, view: &str, target: &str, revoked: &[Stray]) -> Result<u64> {
         let (view, target, revoked) = (view.to_owned(), target.to_owned(), revoked.to_vec());
         self.write(move |unit| {
@@ -90,8 +89,8 @@ fn mend(
     Ok((live.len() + ending.len()) as u64)
 }
 
-/// Makes a stray known as something that this target holds and nobody wants. Whether it is: somebody may
-/// want it by now, or the target may have been sent it.
+/// Notes that this target holds a stray, which no view wants. Returns `false` if it is wanted by now, or if the target
+/// was sent it.
 fn adopt(tx: &Transaction<'_>, at: TargetView<'_>, stray: &Stray, revoke: bool) -> Result<bool> {
     // If its observable goes on under another generation, that one must stay the newest.
     if wanted::count_live_of_key(tx, at.view, stray.key)? > 0 {
@@ -116,8 +115,8 @@ fn note(tx: &Transaction<'_>, view: &str, stray: &Stray, revoke: bool) -> Result
     wanted::note_withdrawn(tx, view, &indicator, revoke)
 }
 
-/// Puts objects into a change of their own. Other targets of the view find in it what they had not
-/// taken yet, and are not sent anew what they refused.
+/// Puts objects into a change of their own. Other targets of the view find in it the objects that they have not taken
+/// yet. An object that they refused stays refused.
 fn requeue(tx: &Transaction<'_>, view: &str, objects: &[Uuid], lane: Lane, now: i64) -> Result<()> {
     if objects.is_empty() {
         return Ok(());
