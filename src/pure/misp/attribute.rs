@@ -41,7 +41,7 @@ pub struct Attribute<'a> {
     /// `object_relation`: its role in the object around it.
     pub relation: Cow<'a, str>,
     pub tags: Vec<Tag<'a>>,
-    /// It has all fields that say whether it counts and for whom, as in every answer of MISP's REST
+    /// Whether it has all fields that decide whether it counts and who may see it, as in every answer of MISP's REST
     /// API.
     pub is_whole: bool,
     /// The list `Sighting`, unread; empty: none.
@@ -49,7 +49,7 @@ pub struct Attribute<'a> {
     decay: &'a str,
 }
 
-/// What stands in a list of attributes or objects and cannot be read.
+/// An element of a list of attributes or objects that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed<'a> {
     /// The element as it stands in the document.
@@ -61,7 +61,7 @@ pub struct Malformed<'a> {
     pub problem: String,
 }
 
-/// What an element is called, each field read on its own.
+/// The fields that name an element. Each is read on its own.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ElementName<'a> {
@@ -74,7 +74,7 @@ struct ElementName<'a> {
 }
 
 impl<'a> ElementName<'a> {
-    /// A field as a text; what is none as its JSON.
+    /// Returns a field as text. If it is no text, returns its JSON.
     fn text(field: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
         let json = field?.get();
         let text = match serde_json::from_str(json) {
@@ -85,7 +85,7 @@ impl<'a> ElementName<'a> {
     }
 }
 
-/// Bytes of a value that names what cannot be read.
+/// The most bytes of a field that names an element that cannot be read.
 const MAX_NAMING: usize = 1_000;
 
 fn cut(text: Cow<'_, str>) -> Cow<'_, str> {
@@ -190,7 +190,7 @@ impl<'a> Attribute<'a> {
         })
     }
 
-    /// What decaying models say of it, where any apply and the read asked for them.
+    /// Its score by the decaying models. `None`: no model applies, or the read did not ask for scores.
     pub fn decay(&self) -> Option<Decay> {
         if self.decay.is_empty() { None } else { decay::of_attribute(self.decay) }
     }

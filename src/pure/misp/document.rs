@@ -82,10 +82,9 @@ impl<'a> Event<'a> {
 /// The events of a document, read when asked for. A broken one does not end the walk.
 pub type Events<'a> = Box<dyn Iterator<Item = Result<Event<'a>, NotAnEvent>> + 'a>;
 
-/// Walks the events of a document of any shape: a single event, also without `Event` around it as PyMISP
-/// writes it, or an answer of `/events`, `/attributes` or `/objects/restSearch`. An answer's attribute or
-/// object comes as an event of its own that holds only it; what the answer does not tell of the event is
-/// empty or 0.
+/// Walks the events of a document of any shape: a single event, also without `Event` around it as PyMISP writes it, or
+/// an answer of `/events`, `/attributes` or `/objects/restSearch`. In an answer of the last two, each attribute or
+/// object becomes an event that holds only it. The fields of this event that the answer lacks are empty or 0.
 ///
 /// # Errors
 /// [`NotAnEvent`] if the document is none of these.
@@ -213,7 +212,7 @@ fn event<'a>(top: Top<'a>, text: &str, lists: ExpectedLists) -> Result<Event<'a>
     Ok(event)
 }
 
-/// What an attribute or object of an answer carries: a small event, and of an attribute its object.
+/// The members around an attribute or object in an answer: a small event, and the object of an attribute.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct EventBeside<'a> {

@@ -152,9 +152,8 @@ impl<'a> Event<'a> {
         self.raw_objects = objects;
     }
 
-    /// Every attribute, those of objects included, in the document's order. Proposals
-    /// (`ShadowAttribute`) are none. What cannot be read, attribute or whole object, is one
-    /// [`Malformed`].
+    /// Returns every attribute, including those of objects, in the document's order. Proposals (`ShadowAttribute`) do
+    /// not count. An attribute or a whole object that cannot be read becomes one [`Malformed`].
     pub fn attributes(
         &self,
     ) -> impl Iterator<Item = Result<(Attribute<'a>, Option<&Object<'a>>), Malformed<'a>>> {
@@ -179,7 +178,7 @@ impl<'a> Event<'a> {
         Audience::new(self.distribution, self.sharing_group_id)
     }
 
-    /// Whether anything in it is for the own organisation or a sharing group only: a key of another
+    /// Whether any part of it is only for its own organisation or a sharing group, so that a key of another
     /// organisation may not see it.
     pub fn is_restricted(&self) -> bool {
         let is_open = |object: Option<&Object<'_>>, attribute| {
@@ -190,7 +189,7 @@ impl<'a> Event<'a> {
             || self.attributes().flatten().any(|(one, object)| !is_open(object, one.audience()))
     }
 
-    /// How many attributes are listed, phantoms included: for sizing.
+    /// How many attributes are listed, including phantoms. It is used for sizes only.
     pub fn listed(&self) -> usize {
         let held: usize = self.objects.iter().flatten().map(|object| object.attributes.len()).sum();
         self.attributes.len() + held

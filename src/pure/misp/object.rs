@@ -13,13 +13,13 @@ use super::audience::{self, Audience};
 use super::sharing_group::{self, SharingGroup};
 use super::{lenient, time};
 
-/// Of an object with thousands of attributes no more are kept for the others' sake.
+/// The most attributes that an object keeps for the descriptions of its other attributes.
 const MAX_BESIDE: usize = 16;
 
 /// An object, with its attributes still to be read.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Object<'a> {
-    /// Nil where an attributes answer gives no more than the object's distribution.
+    /// Nil if an answer of `/attributes/restSearch` gives only the object's distribution.
     #[serde(default, deserialize_with = "lenient::uuid_or_nil")]
     pub uuid: Uuid,
     /// The template's name, e.g. `file`.
@@ -67,8 +67,8 @@ impl<'a> Object<'a> {
         Audience::new(self.distribution, self.sharing_group_id)
     }
 
-    /// The first attributes that `chosen` takes, for what they say of the others. Read at the first
-    /// call, whose choice stands: once for an object, not once for each of its attributes.
+    /// Returns the first attributes that `chosen` takes, for the descriptions of the others. They are read once for the
+    /// object, at the first call, and later calls return the same ones.
     pub fn beside(&self, chosen: fn(&Attribute<'_>) -> bool) -> &[Attribute<'a>] {
         self.beside.get_or_init(|| {
             let read = self.attributes.iter().filter_map(|raw| Attribute::parse(raw)?.ok());

@@ -38,7 +38,7 @@ impl IncludeExclude {
     }
 }
 
-/// A table whose keys are texts with wildcards, the most telling line first: names, then longer patterns.
+/// A table whose keys are texts with wildcards. Keys without a wildcard come first, and then the longer ones.
 #[derive(Debug, Clone)]
 pub(super) struct Ranked<T>(Vec<RankedLine<T>>);
 
@@ -66,7 +66,7 @@ impl<T: Copy> Ranked<T> {
         self.0.is_empty()
     }
 
-    /// The line that decides of a text.
+    /// Returns the line that decides about a text: the first one that matches.
     pub(super) fn find(&self, text: &str) -> Option<&RankedLine<T>> {
         self.0.iter().find(|line| line.pattern.matches(text))
     }

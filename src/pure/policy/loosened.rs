@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use super::Tlp;
 use super::marks::{Decided, Mark, Marks};
 
-/// Tags of MISP's taxonomies beside `tlp` that name a level of the protocol: what stands before and
-/// behind the level.
+/// The other taxonomies of MISP with tags that name a level of the protocol: the text before and after the level.
 const OTHER_TAXONOMIES: [(&str, &str); 3] = [
     ("ais-marking:TLPMarking=\"", "\""),
     ("iep:traffic-light-protocol=\"", "\""),
@@ -16,8 +15,8 @@ const OTHER_TAXONOMIES: [(&str, &str); 3] = [
 
 const WILDCARDS: [char; 2] = ['*', '?'];
 
-/// The tags that the table makes less strict than they say: of the taxonomy `tlp` all, and beside them one
-/// for each line, the strictest that the line takes.
+/// Lists the tags to which the table gives a less strict level than their own: all such tags of the taxonomy `tlp`, and
+/// for each line that decides none of these, the strictest other tag that it loosens.
 pub fn loosened(table: &BTreeMap<String, Option<Mark>>) -> Vec<Decided> {
     let marks = Marks::new(table);
     let levels = Tlp::ALL.map(Mark::Level).into_iter();
@@ -32,7 +31,7 @@ pub fn loosened(table: &BTreeMap<String, Option<Mark>>) -> Vec<Decided> {
     told
 }
 
-/// The strictest tag from which a line takes strictness.
+/// Returns the strictest tag that a line loosens.
 fn strictest(marks: &Marks, line: &str) -> Option<Decided> {
     let decided = examples(line).into_iter().filter_map(|tag| marks.decided(&tag));
     let loosened = decided.filter(|one| one.line == line && one.is_loosened());
@@ -47,8 +46,9 @@ fn level(decided: &Decided) -> Option<Tlp> {
     }
 }
 
-/// Tags that a line may decide: its own one, or with wildcards those of other taxonomies, and what it spells
-/// itself with a level or a part of one in the place of each wildcard.
+/// Returns examples of tags that a line may decide. A line without wildcards decides only its own tag. A line with
+/// wildcards may decide tags of the other taxonomies, and its own text with a level, or a part of one, in the place of
+/// a wildcard.
 fn examples(line: &str) -> Vec<String> {
     if !line.contains(WILDCARDS) {
         return vec![line.to_owned()];
@@ -68,7 +68,7 @@ fn examples(line: &str) -> Vec<String> {
     of_others.chain([bare]).chain(filled).collect()
 }
 
-/// A text whole, and all that stands together in it.
+/// Returns all parts of a text without gaps, the whole text among them.
 fn parts(text: &'static str) -> Vec<&'static str> {
     let places = || 0..=text.len();
     let all = places().flat_map(|from| places().rev().filter_map(move |to| text.get(from..to)));

@@ -9,7 +9,7 @@ use super::Tlp;
 use super::lists::Ranked;
 use super::words::{names_the_protocol, words};
 
-/// What a tag says of sharing.
+/// What a tag means as a marking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
@@ -20,7 +20,7 @@ pub enum Mark {
 }
 
 impl Mark {
-    /// As a tag of the taxonomy `tlp` spells it.
+    /// Returns the tag of the taxonomy `tlp` with this meaning.
     pub fn tag(self) -> String {
         match self {
             Self::Level(level) => format!("tlp:{}", level.name()),
@@ -28,7 +28,7 @@ impl Mark {
         }
     }
 
-    /// By the name that the taxonomy `tlp` has for it.
+    /// Reads a name of the taxonomy `tlp`.
     pub fn from_name(name: &str) -> Option<Self> {
         if name.eq_ignore_ascii_case(CHATHAM_HOUSE) {
             Some(Self::HidesSource)
@@ -38,7 +38,7 @@ impl Mark {
     }
 }
 
-/// What the taxonomy calls the tag that forbids naming the source.
+/// The name in the taxonomy of the tag that forbids naming the source.
 pub const CHATHAM_HOUSE: &str = "ex:chr";
 
 /// A tag that a line of the operator's table decides.
@@ -49,12 +49,12 @@ pub struct Decided {
     pub line: String,
     /// `None`: it is no marking.
     pub counts_as: Option<Mark>,
-    /// What the tag itself spells, where that is known.
+    /// The marking that the tag itself spells, if it is known.
     pub says: Option<Mark>,
 }
 
 impl Decided {
-    /// Whether the line takes strictness from what the tag says.
+    /// Whether the line makes the tag less strict than the tag itself says.
     pub fn is_loosened(&self) -> bool {
         match (self.says, self.counts_as) {
             (Some(Mark::Level(says)), Some(Mark::Level(level))) => level < says,
@@ -67,13 +67,14 @@ impl Decided {
         }
     }
 
-    /// As what it counts, in words.
+    /// The marking as which it counts, in words.
     pub fn counts_as(&self) -> String {
         self.counts_as.map_or_else(|| "no marking".to_owned(), Mark::tag)
     }
 }
 
-/// How tags are read: the operator's table first, then by what they spell. `None` in it: no marking.
+/// Reads tags as markings: by the operator's table first, and otherwise by what they spell. `None` in the table: the
+/// tag is no marking.
 #[derive(Debug, Clone)]
 pub(super) struct Marks(Ranked<Option<Mark>>);
 
@@ -82,20 +83,20 @@ impl Marks {
         Self(Ranked::new(table))
     }
 
-    /// What the tag says; `None` if it is no marking.
+    /// Returns the marking that the tag is. `None`: it is no marking.
     pub(super) fn read(&self, tag: &str) -> Option<Mark> {
         // The operator's line decides also where it says that the tag is no marking.
         self.0.says(tag).unwrap_or_else(|| spelled_out(tag).or_else(|| folded(tag)))
     }
 
-    /// What is only a guess: the tag is neither in the operator's table nor one of the taxonomy `tlp`,
-    /// and its words make it a marking.
+    /// Returns the marking as which the tag counts only because of its words. The tag is neither in the operator's
+    /// table nor one of the taxonomy `tlp`.
     pub(super) fn guess(&self, tag: &str) -> Option<Mark> {
         let is_known = self.0.says(tag).is_some() || spelled_out(tag).is_some();
         if is_known { None } else { folded(tag) }
     }
 
-    /// What the operator's table decides of the tag, if it does.
+    /// Returns what the operator's table decides about the tag. `None`: no line decides it.
     pub(super) fn decided(&self, tag: &str) -> Option<Decided> {
         let line = self.0.find(tag)?;
         Some(Decided {
@@ -107,7 +108,7 @@ impl Marks {
     }
 }
 
-/// A tag of the taxonomy `tlp` with a name that it has.
+/// Reads a tag of the taxonomy `tlp` whose name the taxonomy has.
 fn spelled_out(tag: &str) -> Option<Mark> {
     let (taxonomy, name) = tag.split_once(':')?;
     let is_tlp = taxonomy.trim().eq_ignore_ascii_case("tlp");
@@ -117,13 +118,14 @@ fn spelled_out(tag: &str) -> Option<Mark> {
 /// Words that say no more than that a level follows: `TLPMarking="AMBER"`, `TLP version 2: RED`.
 const EMPTY_WORDS: [&str; 7] = ["marking", "level", "color", "colour", "version", "ver", "v"];
 
-/// A tag in which the protocol is named, whatever the case, the width of its letters, invisible
-/// characters, quotes and separators. What follows is the level, and red if it is none that we know.
+/// Reads a tag that names the protocol, in any case and width of letters, and with any invisible characters, quotes and
+/// separators. The level follows the name. A level that we do not know counts as red.
 fn folded(tag: &str) -> Option<Mark> {
     named(tag).map(|mark| mark.unwrap_or(Mark::Level(Tlp::Red)))
 }
 
-/// `None`: the protocol is not named; `Some(None)`: it is, and no level that we know follows.
+/// Returns the marking after the protocol's name. `None`: the tag does not name the protocol. `Some(None)`: it does,
+/// but no level that we know follows.
 fn named(tag: &str) -> Option<Option<Mark>> {
     if tag.is_ascii() && !names_the_protocol(tag.bytes()) {
         return None;
@@ -135,7 +137,7 @@ fn named(tag: &str) -> Option<Option<Mark>> {
     Some(named.find_map(|behind| known(&behind)))
 }
 
-/// What words behind the protocol's name say; `None` if they are no level that we know.
+/// Reads the words after the protocol's name. `None`: they are no level that we know.
 fn known(behind: &[String]) -> Option<Mark> {
     let told: Vec<&str> =
         behind.iter().map(String::as_str).filter(|word| !is_empty_word(word)).collect();

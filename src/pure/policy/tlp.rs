@@ -49,7 +49,7 @@ impl Tlp {
     }
 }
 
-/// What counts where no tag is a marking.
+/// What counts if no tag is a marking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Untagged {
     Counts(Tlp),
@@ -58,12 +58,12 @@ pub enum Untagged {
 }
 
 impl Untagged {
-    /// As what it is judged.
+    /// The level by which it is judged.
     pub fn judged(self) -> Tlp {
         self.marked().unwrap_or(Tlp::Clear)
     }
 
-    /// As what it is sent.
+    /// The level with which it is sent. `None`: it is sent without a marking.
     pub fn marked(self) -> Option<Tlp> {
         match self {
             Self::Counts(tlp) => Some(tlp),

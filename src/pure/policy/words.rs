@@ -5,18 +5,18 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// The protocol's name, short and in full. Whatever follows in the same word says something of it:
-/// `TLPRED`, `TLPv2`, `tlpmarking`.
+/// The protocol's name, short and in full. The level or version may follow in the same word: `TLPRED`, `TLPv2`,
+/// `tlpmarking`.
 const NAMES: [&str; 2] = ["tlp", "trafficlightprotocol"];
 
-/// Words that separators may part the name into: `T.L.P.`, `T-LP`, `Traffic Light Protocol`.
+/// The most words into which separators may split the name: `T.L.P.`, `T-LP`, `Traffic Light Protocol`.
 const MOST_PARTS: usize = 3;
 
-/// Signs that stand on top of other letters. Whoever reads the tag reads the letters.
+/// Signs that stand on top of other letters. They are removed, because a person reads only the letters.
 static COMBINING: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\p{M}+").ok());
 
-/// Whether letters that only separators part spell `tlp`, or the end of `light protocol`. Cheap, and
-/// true for every text of ASCII whose words name the protocol.
+/// A cheap test before the real one: whether the letters, without separators, hold `tlp` or the middle of
+/// `light protocol`. It is true for every ASCII text whose words name the protocol.
 pub(super) fn names_the_protocol(text: impl Iterator<Item = u8>) -> bool {
     let mut last = [0; 3];
     let mut letters = text.filter(u8::is_ascii_alphanumeric);
@@ -31,9 +31,9 @@ pub(super) fn names_the_protocol(text: impl Iterator<Item = u8>) -> bool {
 #[derive(Debug)]
 pub(super) struct Words(Vec<String>);
 
-/// Splits at all that is no letter or digit and between letters and digits; with `by_case` also where
-/// a capital begins a word, as in `TLPMarking`. Full-width letters are ordinary ones. Characters that
-/// nobody sees and signs on top of letters are not there.
+/// Splits a tag at every character that is no letter or digit, and between letters and digits. With `by_case` it also
+/// splits before a capital that begins a word, as in `TLPMarking`. It reads full-width letters as ordinary ones, and
+/// ignores invisible characters and signs on top of letters.
 pub(super) fn words(tag: &str, by_case: bool) -> Words {
     let tag = COMBINING.as_ref().map_or(Cow::Borrowed(tag), |signs| signs.replace_all(tag, ""));
     let letters: Vec<char> = tag.chars().filter(|c| !is_invisible(*c)).map(narrow).collect();
@@ -62,7 +62,7 @@ fn is_capital(before: char, letter: char, behind: Option<char>) -> bool {
 }
 
 impl Words {
-    /// What stands behind the protocol's name; `None` if it is not named.
+    /// Returns the words after the protocol's name. `None`: the name does not occur.
     pub(super) fn behind(&self) -> Option<Vec<String>> {
         (0..self.0.len()).find_map(|place| self.behind_name_at(place))
     }
@@ -81,7 +81,7 @@ impl Words {
     }
 }
 
-/// Full-width forms of ASCII (Unicode, "Halfwidth and Fullwidth Forms") as what they stand for.
+/// Turns a full-width form of ASCII (Unicode, "Halfwidth and Fullwidth Forms") into the ordinary letter.
 fn narrow(letter: char) -> char {
     const FULL_WIDTH: std::ops::RangeInclusive<char> = '\u{ff01}'..='\u{ff5e}';
     const OFFSET: u32 = 0xfee0;

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::Observable;
 
-/// What of a body does not come from observable, comment, object and times: members of a JSON object,
-/// those of each piece with a comma before it.
+/// The members of a body that do not come from observable, comment, object and times. Each piece is JSON with a comma
+/// before it.
 #[derive(Debug)]
 pub(super) struct Parts {
     creator: String,

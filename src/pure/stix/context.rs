@@ -11,7 +11,7 @@ use super::text::{LONGEST_NAME, clean};
 use super::{Admitted, tags};
 use crate::pure::convert::{ClusterFacts, ClusterKind, EventFacts};
 
-/// What a context object is called: its kind and its STIX uuid.
+/// The STIX id of a context object: its kind and its uuid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContextId {
     pub kind: ContextKind,
@@ -31,7 +31,7 @@ pub struct Needed<'a> {
     /// Its STIX uuid.
     pub id: Uuid,
     said: ContextContent<'a>,
-    /// The event that says it, Unix seconds of MISP.
+    /// The timestamp of the event that describes it, Unix seconds of MISP.
     pub timestamp: i64,
 }
 
@@ -39,7 +39,7 @@ pub struct Needed<'a> {
 enum ContextContent<'a> {
     Identity(&'a EventFacts),
     Cluster(&'a ClusterFacts),
-    /// Of the indicator with this uuid.
+    /// The relationship from the indicator with this uuid.
     Indicates(Uuid, ContextId),
 }
 
@@ -50,23 +50,24 @@ pub struct ContextObject {
     pub id: Uuid,
     /// JSON object without `created` and `modified`.
     pub body: String,
-    /// Of the body; never 0.
+    /// The fingerprint of the body. It is never 0.
     pub fingerprint: i64,
-    /// Of what several events say of one thing the newest counts: Unix seconds of MISP.
+    /// The timestamp of the event that describes the object, Unix seconds of MISP. If several events describe it, the
+    /// newest counts.
     pub timestamp: i64,
 }
 
 impl ContextObject {
-    /// Whether this is what counts, of two that say the same thing: a total order, so that it does
-    /// not matter which is heard first.
+    /// Whether this description of an object counts, and not the other one. The order is total, so it does not matter
+    /// which description arrives first.
     pub fn outranks(&self, other: &Self) -> bool {
         (self.timestamp, &self.body) > (other.timestamp, &other.body)
     }
 }
 
 impl Merger {
-    /// Which context objects the indicator with the STIX uuid `indicator` needs, each once: the
-    /// identity that it names as its creator, and what the tags of its claims say it indicates.
+    /// Returns the context objects that the indicator with the STIX uuid `indicator` needs, each once: the identity of
+    /// its creator, and the techniques and actors that the tags of its claims name, with the relationships to them.
     pub fn needed<'a>(&self, indicator: Uuid, claims: &[Admitted<'a>]) -> Vec<Needed<'a>> {
         let wanted = &self.rendering.context;
         let mut needed = Vec::new();
@@ -85,7 +86,7 @@ impl Merger {
         needed
     }
 
-    /// The clusters whose tags are on the claims or their events, and are sent.
+    /// The clusters whose tags are on the claims or their events, if the tags are sent.
     fn clusters<'a>(&self, claims: &[Admitted<'a>]) -> impl Iterator<Item = Needed<'a>> {
         claims.iter().flat_map(|claim| {
             let (event, claim) = (claim.event, claim.claim);
@@ -104,8 +105,8 @@ impl Merger {
         })
     }
 
-    /// The relationship of a generation from an indicator to what it indicates. A revocation uses its
-    /// id up, so that one that returns is of the next generation.
+    /// Returns the relationship, of a generation, from an indicator to the object that it indicates. A revocation uses
+    /// up the id, so a relationship that returns is of the next generation.
     pub fn relationship(
         &self,
         indicator: Uuid,
@@ -122,7 +123,8 @@ impl Merger {
         Needed { kind: ContextKind::Relationship, id, said, timestamp: 0 }
     }
 
-    /// The key of a context object in the ledger: two kinds may have one uuid.
+    /// The key of a context object in the ledger. It is not the uuid, because objects of two kinds may have the same
+    /// uuid.
     pub fn context_key(&self, kind: ContextKind, id: Uuid) -> Uuid {
         if kind == ContextKind::Relationship {
             return id;
@@ -133,8 +135,8 @@ impl Merger {
     }
 }
 
-/// The id of the relationship between two STIX ids: UUIDv5 of `indicates SOURCE TARGET` in the namespace; of
-/// `generation N of …` where predecessors were revoked.
+/// The id of the relationship between two STIX ids: UUIDv5 of `indicates SOURCE TARGET` in the namespace, or of
+/// `generation N of …` if predecessors were revoked.
 pub fn relationship_id(namespace: &Uuid, source: &str, target: &str, generation: i16) -> Uuid {
     let name = format!("indicates {source} {target}");
     let name = match generation {

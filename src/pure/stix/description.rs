@@ -11,8 +11,8 @@ use crate::pure::policy::Judge;
 /// Stands in for the name of an event whose source must not be named.
 pub(super) const UNNAMED: &str = "The source is not named (TLP:EX:CHR)";
 
-/// What there is of `comment - object - event`. Of the object's other attributes only those that
-/// policy lets through, and no event's name that would name a source which must not be named.
+/// Writes `comment - object - event`, without the parts that are empty. It mentions only those other attributes of the
+/// object that policy allows. If the source must not be named, it leaves out the event's name.
 pub(super) fn description<'a>(claim: &Admitted<'a>, judge: &Judge) -> Cow<'a, str> {
     let comment = clean(&claim.claim.comment, LONGEST_PIECE);
     let event = if claim.tags.policy.hides_source {
@@ -31,7 +31,8 @@ pub(super) fn description<'a>(claim: &Admitted<'a>, judge: &Judge) -> Cow<'a, st
     })
 }
 
-/// `file: dropper (filename: a.exe, size-in-bytes: 4096)`. The object's comment is said once.
+/// Writes `file: dropper (filename: a.exe, size-in-bytes: 4096)`. It leaves out the object's comment if the attribute
+/// has the same one.
 fn words(object: &ObjectFacts, comment: &str, tells: impl Fn(&&Sibling) -> bool) -> String {
     let mut words = object.name.clone();
     let own = clean(&object.comment, LONGEST_PIECE);

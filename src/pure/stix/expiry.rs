@@ -24,11 +24,11 @@ impl Sight {
 /// What expiry reads of a claim. Unix milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimTimes {
-    /// At the latest when it was heard.
+    /// MISP's timestamp, or the time at which it was heard if that is earlier.
     pub timestamp: i64,
-    /// At the latest when it was heard.
+    /// MISP's `first_seen`, or the time at which it was heard if that is earlier.
     pub first_seen: Option<i64>,
-    /// As MISP says it: some mean an end in the future.
+    /// As MISP has it. It may be in the future, because some people use it as an end.
     pub last_seen: Option<i64>,
     /// When the relay first saw the claim.
     pub claimed_at: i64,
@@ -41,11 +41,10 @@ pub struct ClaimTimes {
 }
 
 impl ClaimTimes {
-    /// The times of a claim's attribute, with what only the ledger knows of it.
+    /// The times of a claim's attribute, with those that only the ledger knows.
     ///
-    /// A timestamp or `first_seen` in the future is a mistake or comes from a clock that is ahead: it
-    /// counts as the time at which it was heard, so that the indicator is valid from then on and no
-    /// longer than it may.
+    /// A timestamp or `first_seen` in the future is a mistake, or comes from a clock that is ahead. It counts as the
+    /// time at which it was heard. So the indicator is valid from then on, and not for longer than it may be.
     pub fn of(facts: &ClaimFacts, sight: Sight, expires_at: Option<i64>) -> Self {
         let heard = |time: i64| time.min(sight.heard_at);
         Self {
@@ -64,13 +63,14 @@ impl ClaimTimes {
         Self { counts_until, ..self }
     }
 
-    /// `first_seen`, else the attribute's timestamp.
+    /// `first_seen`, or the attribute's timestamp if there is none.
     pub fn valid_from(&self) -> i64 {
         self.first_seen.unwrap_or(self.timestamp)
     }
 
-    /// An expiration sighting, else `last_seen` where it ends the validity, else the days of the
-    /// observable's type; but no longer than the attribute counts.
+    /// The end of the validity: the date of an expiration sighting, or else `last_seen` if the settings make it the
+    /// end, or else the days of the observable's type. It is never later than the time until which the attribute
+    /// counts.
     pub fn valid_until(&self, observable: &Observable, expiry: &Expiry) -> i64 {
         let until = self.holds_until(observable, expiry);
         self.counts_until.map_or(until, |at| until.min(at))
@@ -102,9 +102,8 @@ impl Expiry {
         self.renew && self.from == ExpireFrom::FirstSeenByRelay
     }
 
-    /// From when the days of a claim are counted at `now` while it is still claimed: `claimed_at`
-    /// moved on by as many whole half-lives as have passed, so that at least half of the life is
-    /// left.
+    /// Returns the time from which the days of a claim are counted at `now`, while MISP still shows it: `claimed_at`,
+    /// moved on by the whole half-lives that have passed. So at least half of the life is left.
     pub fn renewed(&self, times: &ClaimTimes, observable: &Observable, now: i64) -> i64 {
         let ends_otherwise =
             times.expires_at.is_some() || (self.last_seen_is_expiry && times.last_seen.is_some());

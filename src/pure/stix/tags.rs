@@ -37,10 +37,10 @@ const THREAT_LEVELS: [(i64, &str); 3] = [
 /// A phase as STIX writes it, and the chain that it belongs to.
 pub(super) type ChainAndPhase = (String, String);
 
-/// How tags are read: the operator's tables, made ready to read many.
+/// Reads tags by the operator's tables.
 #[derive(Debug, Clone)]
 pub(super) struct TagReader {
-    /// Place in the order of scales, tag and value.
+    /// The place in the order of scales, the tag and the value.
     confidence: Vec<(usize, String, u8)>,
     kill_chain: Vec<(String, ChainAndPhase)>,
     category_phases: bool,
@@ -78,8 +78,8 @@ impl TagReader {
         }
     }
 
-    /// The confidence of the attribute's tags, else of the event's: of the first scale that says
-    /// one; the highest where that says several.
+    /// The confidence of the attribute's tags, or else of the event's tags. The first scale that states one counts. If
+    /// it states several, the highest counts.
     pub(super) fn confidence(&self, event: &EventFacts, claim: &ClaimFacts) -> Option<u8> {
         let of = |tags: &[TagFacts]| {
             let said = sent(tags).filter_map(|tag| {
@@ -106,7 +106,7 @@ impl TagReader {
         row.map(|(_, kind)| kind.as_str()).or_else(|| own_threat_type(tag))
     }
 
-    /// The threat type of indicators that no tag gives one.
+    /// The threat type of indicators without a tag that names one.
     pub(super) fn default_threat_type(&self) -> &str {
         &self.default_threat_type
     }
@@ -176,8 +176,8 @@ pub(super) fn is_actor(label: &str) -> bool {
     label.starts_with(ACTIVITY_GROUP)
 }
 
-/// A label as it is sent: without hidden signs, and without white space where it names an actor, since
-/// rules read such a name up to the first white space.
+/// Returns a label as it is sent, without hidden characters. A label that names an actor also loses its white space,
+/// since rules read such a name only up to the first white space.
 fn spelled(label: &str) -> String {
     let label = clean(label, LONGEST_LABEL);
     if !is_actor(&label) {
@@ -186,8 +186,8 @@ fn spelled(label: &str) -> String {
     label.split_whitespace().collect::<Vec<_>>().join("-")
 }
 
-/// The name of the actor that a tag puts on. An instance's own clusters have a uuid in their tag, and
-/// a name only where MISP tells it.
+/// The name of the actor that a tag names. The tag of an instance's own cluster holds only a uuid, so its name must
+/// come from MISP's description of the cluster.
 fn actor<'t>(judge: &Judge, event: &'t EventFacts, tag: &'t str) -> Option<&'t str> {
     let named = convert::actor(tag)?;
     if Uuid::try_parse(named).is_err() {
@@ -218,7 +218,7 @@ fn hyphenated(name: &str) -> String {
     name.trim().to_ascii_lowercase().replace(' ', "-")
 }
 
-/// A tag without what is spelled in more than one way: quotes and case.
+/// Returns a tag without quotes and in lower case, for comparison.
 fn comparable(tag: &str) -> String {
     tag.trim().replace('"', "").to_ascii_lowercase()
 }
@@ -229,13 +229,13 @@ fn is_same(tag: &str, row: &str) -> bool {
     tag.map(|byte| byte.to_ascii_lowercase()).eq(row.bytes())
 }
 
-/// Tags that may be shown: local ones never leave, those taken off no longer count, and of those put
-/// on since the publication MISP's frame may not say whether they are local.
+/// The tags that may be sent. Local tags are never sent. Tags that were taken off no longer count. For tags that were
+/// put on since the publication, MISP's frame may not say whether they are local.
 fn sent(tags: &[TagFacts]) -> impl Iterator<Item = &TagFacts> {
     tags.iter().filter(|tag| !tag.local && tag.since == Since::Published)
 }
 
-/// Those of an event, then those of a claim.
+/// The tags that may be sent: first those of an event, then those of a claim.
 pub(super) fn sent_of<'t>(
     event: &'t EventFacts,
     claim: &'t ClaimFacts,
