@@ -22,7 +22,8 @@ const NAMESPACE: &str = "namespace";
 impl Ledger {
     /// Whether the ledger can know which ids are used up.
     ///
-    /// # Errors [`StartError::Forgotten`]: it may not know them, since it has no record of anything that was sent.
+    /// # Errors
+    /// [`StartError::Forgotten`]: it may not know them, since it has no record of anything that was sent.
     pub async fn knows_generations(
         &self,
         views: &Views,

@@ -33,7 +33,8 @@ const LAST_SECOND: i64 = 0xffff_ffff;
 /// Returns the claims of `attribute` (in `object`). An attribute without `to_ids` makes claims too, since policy
 /// decides on it.
 ///
-/// # Errors The [`Reason`] why it makes no claim: it is deleted, or its type or its value makes none.
+/// # Errors
+/// The [`Reason`] why it makes no claim: it is deleted, or its type or its value makes none.
 pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<Claims, Reason> {
     if attribute.deleted || object.is_some_and(|object| object.deleted) {
         return Err(Reason::Deleted);
