@@ -199,7 +199,9 @@ pub struct Gap {
 }
 
 /// The reason why something may have been missed: the label `reason` of the metric and of `status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::EnumIter, strum::IntoStaticStr,
+)]
 #[strum(serialize_all = "snake_case")]
 pub enum GapReason {
     /// The endpoint is not connected. This includes the time before the first connection of this run.

@@ -57,7 +57,15 @@ impl Services {
     /// The ledger cannot be read.
     pub async fn status(&self) -> SqlResult<Status> {
         let ledger = self.ledger.status().await?;
-        let relay = self.relay.as_ref().map(|relay| RelayStatus {
+        let relay = self.relay_status();
+        let relay =
+            relay.map(|relay| RelayStatus { targets: self.sending(&ledger.targets), ..relay });
+        Ok(Status::new(relay, ledger, self.means))
+    }
+
+    /// Returns the state of the running relay, without its targets.
+    pub fn relay_status(&self) -> Option<RelayStatus> {
+        self.relay.as_ref().map(|relay| RelayStatus {
             process_id: std::process::id(),
             started_at: relay.started.into(),
             // A clock that was set back gives no negative uptime.
@@ -67,14 +75,14 @@ impl Services {
             webhook: relay.webhook,
             rest: relay.rest.as_ref().map(RestStatus::now),
             warninglists: self.views.warninglists().state(),
-            targets: self.sending(&relay.health, &ledger.targets),
-        });
-        Ok(Status::new(relay, ledger, self.means))
+            targets: Vec::new(),
+        })
     }
 
-    /// Returns how sending goes for every enabled target.
-    fn sending(&self, health: &Health, waiting: &[TargetStatus]) -> Vec<SendingStatus> {
-        let mut now = health.now();
+    /// Returns how sending goes for every enabled target, if a relay runs. `waiting` says what waits for all of them.
+    pub fn sending(&self, waiting: &[TargetStatus]) -> Vec<SendingStatus> {
+        let Some(relay) = &self.relay else { return Vec::new() };
+        let mut now = relay.health.now();
         // A target that is not enabled has no sender.
         let enabled = self.targets.iter().filter(|target| target.enabled);
         let mut health = |target: &Target| now.remove(&target.name).unwrap_or_default();

@@ -1,8 +1,10 @@
 //! Builds every part of the relay, starts every task and owns the one shutdown. First it opens the ledger,
 //! binds the sockets and builds the senders; then it runs until the stop. `tasks` has the order of the stop.
 
+mod gauges;
 mod readback;
 mod reading;
+mod series;
 mod services;
 mod tasks;
 

@@ -11,17 +11,15 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Listeners, Relay, reading, services};
+use super::{Listeners, Relay, gauges, reading, series, services};
 use crate::admin::control::Control;
 use crate::admin::{self, Services};
 use crate::compare;
 use crate::config::ZeroMq;
 use crate::deliver::Sender;
-use crate::intake::rest::RestStatus;
 use crate::intake::zmq::{self, ZeroMqStatus};
 use crate::intake::{Inbox, webhook};
-use crate::ledger::{Lane, Ledger, Room, SqlResult, Views, WaitingCounts, Writer};
-use crate::metrics::{self, Part};
+use crate::ledger::{Ledger, Views, Writer};
 
 /// How often gauges are refreshed and histograms drained.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -54,6 +52,7 @@ impl Tasks {
         let stop_senders = CancellationToken::new();
         let (mut intakes, mut writer, mut senders) =
             (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        series::begin_all(&relay.config);
         let services = services::of_relay(&relay);
         let Relay { config, ledger, views, inbox, rest, listeners, .. } = relay;
         let feeding = feed(config.misp.zeromq.clone(), inbox.clone(), relay.feed, stop.clone());
@@ -212,54 +211,9 @@ async fn upkeep(watched: Services, recorded: PrometheusHandle, stop: Cancellatio
             _ = tick.tick() => {}
         }
         recorded.run_upkeep();
-        gauge_parts(&watched);
         // A gauge that cannot be refreshed is no reason to end the relay.
-        if let Err(error) = gauge_ledger(&watched).await {
+        if let Err(error) = gauges::refresh(&watched).await {
             tracing::warn!(%error, "cannot read the ledger");
         }
     }
-}
-
-fn gauge_parts(watched: &Services) {
-    let Services { ledger, views, relay, .. } = watched;
-    for endpoint in relay.iter().flat_map(|relay| relay.endpoints.borrow().clone()) {
-        let part = Part::Feed(&endpoint.endpoint);
-        metrics::degraded(part, "not_connected", !endpoint.connected());
-    }
-    metrics::degraded(Part::Ledger, "not_writable", !ledger.is_writable());
-    let rest = relay.as_ref().and_then(|relay| relay.rest.as_ref());
-    metrics::degraded(Part::Rest, "not_configured", rest.is_none());
-    let rest = rest.map(RestStatus::now).unwrap_or_default();
-    metrics::degraded(Part::Rest, "failing", rest.error.is_some());
-    metrics::degraded(Part::Rest, "late", rest.late);
-    metrics::degraded(Part::Rest, "other_view", rest.other_view);
-    metrics::degraded(Part::Rest, "empty", rest.empty);
-    let lists = views.warninglists().state().unwrap_or_default();
-    metrics::warninglist_entries(lists.entries as f64);
-    metrics::degraded(Part::Warninglists, "pending", lists.pending);
-    metrics::degraded(Part::Warninglists, "failing", lists.error.is_some());
-    metrics::degraded(Part::Warninglists, "unreadable", !lists.unreadable.is_empty());
-}
-
-async fn gauge_ledger(watched: &Services) -> SqlResult<()> {
-    let ledger = &watched.ledger;
-    let WaitingCounts { reads, held } = ledger.waiting().await?;
-    metrics::reads_waiting(reads as f64);
-    metrics::claims_held(held as f64);
-    let Room { file, wal, free } = ledger.room().await?;
-    for (part, bytes) in [("file", file), ("wal", wal), ("free", free)] {
-        metrics::ledger_size(part, bytes as f64);
-    }
-    metrics::degraded(Part::Ledger, "held", held > 0);
-    let (_, unread) = ledger.unread(0).await?;
-    metrics::degraded(Part::Rest, "unreadable_events", unread > 0);
-    let waiting = ledger.waiting_warninglists().await?.is_some();
-    metrics::degraded(Part::Warninglists, "waiting", waiting);
-    for target in watched.targets.iter() {
-        let depths = ledger.queue_depth(&target.name).await?;
-        for (lane, depth) in Lane::ALL.iter().zip(depths) {
-            metrics::queued(&target.name, lane.word(), depth as f64);
-        }
-    }
-    Ok(())
 }

@@ -127,7 +127,9 @@ fn redacted(text: &str, sign_in: &SignIn) -> String {
 }
 
 /// The reason why there is no token.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames,
+)]
 #[strum(serialize_all = "snake_case")]
 pub enum SignInError {
     /// Entra, or a proxy in front of it, refuses. An operator must change something.

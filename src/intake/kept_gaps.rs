@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 
 use super::Inbox;
-use crate::metrics;
 use crate::notice::{Gap, GapReason, What};
 
 /// The time between two offers of kept gaps.
@@ -40,7 +39,6 @@ impl KeptGaps {
 
     /// Tells the ledger that something may have been missed, at once or when the inbox has room.
     pub(super) fn record(&self, gap: Gap) {
-        metrics::gap(&gap.intake, gap.reason);
         // It joins the others before any is offered, so that the gaps keep their order.
         self.keep(gap);
         if self.offer_all() > 0 {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::change::Change;
+use super::event_outcome::EventOutcome;
 use super::judgement::{Asked, Origin, Shown};
 use super::owner::Unit;
 use super::running::{Applied, Purpose, RunningSnapshot, Taken};
@@ -19,7 +20,6 @@ use super::whole;
 use super::writing::{Context, RestRules};
 use super::{Lane, Ledger};
 use crate::document::Document;
-use crate::metrics;
 use crate::notice::{EventAnswer, Read, Receipt};
 
 /// An event that was published less than this many seconds ago goes into the live lane, however the relay found it.
@@ -64,7 +64,7 @@ pub(super) async fn end(context: &Arc<Context>, read: &Read, applied: Applied) -
     match applied {
         // It was settled with the last of it.
         Applied::Wholly => {
-            metrics::event_read("read");
+            EventOutcome::Read.count();
             Ok(Receipt::Committed)
         }
         Applied::Refused => settle(context, read).await,
@@ -128,7 +128,7 @@ async fn is_postponed(context: &Arc<Context>, rest: &RestRules, read: &Read) -> 
 async fn again(context: &Arc<Context>, rest: &RestRules, read: &Read) -> Result<Receipt> {
     let after = rest.times.confirm_after.first().copied().unwrap_or_default();
     postpone(context, read, after, 0).await?;
-    metrics::event_read("overtaken");
+    EventOutcome::Overtaken.count();
     Ok(Receipt::Again)
 }
 
@@ -152,7 +152,7 @@ async fn refuse(context: &Context, rest: &RestRules, read: &Read, why: &str) -> 
     let vain = Vain { event: read.event, asked: read.asked, why, patience: 1, pauses };
     let times = context.ledger.put_off_read(context.source(), vain).await?;
     tracing::error!(event = %read.event, why, times, "MISP's answer about an event cannot be used: its last good state stays, and it is read again later");
-    metrics::event_read("refused");
+    EventOutcome::Refused.count();
     Ok(Receipt::Committed)
 }
 

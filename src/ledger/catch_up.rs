@@ -12,6 +12,7 @@ use super::tables::cursors::{self, ListingCursor};
 use super::tables::events::{self, LastRead};
 use super::tables::gaps::{self, OpenGap, Span};
 use super::tables::keys::EventKey;
+use crate::metrics;
 use crate::notice::{Gap, GapReason};
 
 /// The head of an event, as a listing shows it; times are MISP's, Unix seconds.
@@ -57,7 +58,10 @@ impl Ledger {
     ) -> Result<()> {
         let (source, gap) = (source.to_owned(), gap.clone());
         let span = Span { since, until: now };
-        self.write(move |unit| gaps::record(unit, &source, &gap, span)).await
+        let (intake, reason) = (gap.intake.clone(), gap.reason);
+        self.write(move |unit| gaps::record(unit, &source, &gap, span)).await?;
+        metrics::gap(&intake, reason);
+        Ok(())
     }
 
     /// The gaps that no catch-up has closed.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 use super::time::unix;
 use super::writing::Context;
 use super::{Ledger, Shared, SqlError, SqlResult};
-use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
 
 /// The time after a fault before the ledger is tried again.
@@ -73,7 +72,6 @@ impl Faults {
             self.record(context).await;
         }
         if !context.ledger.judge(result, "apply a notice") {
-            metrics::gap("ledger", GapReason::LedgerFailed);
             let since = SystemTime::now();
             // One gap stands for all faults until it is recorded: the first, which began earliest.
             self.unrecorded.get_or_insert_with(|| Gap {

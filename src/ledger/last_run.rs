@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use super::Ledger;
 use super::sql::Result;
 use super::tables::{events, settings};
-use crate::metrics;
 use crate::notice::{Gap, GapReason};
 
 /// The setting that exists while a relay runs. Its value is a time, Unix milliseconds. Everything that was received
@@ -31,7 +30,6 @@ impl Ledger {
             };
             // Before the mark of this run: a crash in between only has the gap recorded again.
             self.record_gap(source, &gap, since, now).await?;
-            metrics::gap("relay", GapReason::Interrupted);
             tracing::warn!(
                 "the last run did not end in order: what it had received and not committed is lost, a gap is noted"
             );

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use uuid::Uuid;
 
 use super::applying::confirm;
+use super::event_outcome::EventOutcome;
 use super::owner::Unit;
 use super::running::{Applied, Purpose, RunningSnapshot, Taken, log_unchanged};
 use super::snapshot::{self, SnapshotHead, Source};
@@ -14,7 +15,6 @@ use super::sql::Result;
 use super::time::unix;
 use super::writing::Context;
 use super::{Lane, Ledger};
-use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
 
 /// Begins to apply a publication.
@@ -85,7 +85,7 @@ pub(super) async fn ask_confirmation(context: &Arc<Context>, event: Uuid) -> Res
 
 /// Records a gap for a publication that is lost.
 async fn note_gap(context: &Context) -> Result<()> {
-    metrics::event_read("refused");
+    EventOutcome::Refused.count();
     let now = SystemTime::now();
     let gap = Gap {
         reason: GapReason::MalformedFrame,

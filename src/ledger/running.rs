@@ -10,6 +10,7 @@ use super::Lane;
 use super::apply::{Application, Counts};
 use super::applying::{AnsweredRead, Applying, Ended, Stepped};
 use super::begin::Begun;
+use super::event_outcome::EventOutcome;
 use super::guessed::Guessed;
 use super::judgement::{Origin, Shown};
 use super::owner::Unit;
@@ -226,7 +227,7 @@ fn report(head: &SnapshotHead, counts: &Counts, totals: &Totals, took: Duration)
         took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "event committed"
     );
-    metrics::event_read("applied");
+    EventOutcome::Applied.count();
     metrics::claims("new", counts.new as u64);
     metrics::claims("changed", counts.changed as u64);
     metrics::claims("gone", counts.gone as u64);
@@ -236,7 +237,7 @@ fn report(head: &SnapshotHead, counts: &Counts, totals: &Totals, took: Duration)
 }
 
 pub(super) fn log_unchanged(event: Uuid) {
-    metrics::event_read("unchanged");
+    EventOutcome::Unchanged.count();
     tracing::info!(%event, "event published again without change");
 }
 
@@ -252,12 +253,12 @@ fn not_applied(head: &SnapshotHead, begun: &Begun) -> Applied {
             Applied::Wholly
         }
         Begun::Stale => {
-            metrics::event_read("stale");
+            EventOutcome::Stale.count();
             tracing::info!(%event, "an older snapshot than the one applied: ignored");
             Applied::Refused
         }
         Begun::Deleted => {
-            metrics::event_read("deleted");
+            EventOutcome::Deleted.count();
             tracing::info!(%event, "a snapshot of a deleted event: ignored, only a REST read tells whether it is back");
             Applied::Refused
         }

@@ -105,16 +105,17 @@ pub struct WaitingCounts {
     pub reads: i64,
     /// Claims that the guard keeps.
     pub held: i64,
+    /// Values that an operator withholds.
+    pub suppressed: i64,
+    /// Times at which something may have been missed, and which nothing has healed.
+    pub gaps: i64,
 }
 
 impl Ledger {
     /// Counts everything; a scan of the tables, so for commands, not for loops. Each count is a read of its
     /// own, so that no other has to wait for all of them.
     pub async fn status(&self) -> Result<LedgerStatus> {
-        let mut targets = Vec::new();
-        for known in self.read_counts(targets::all).await? {
-            targets.push(self.target_status(known).await?);
-        }
+        let targets = self.target_statuses().await?;
         let (unread_first, unread) = self.unread(UNREAD_TOLD).await?;
         Ok(LedgerStatus {
             unread,
@@ -139,9 +140,23 @@ impl Ledger {
         })
     }
 
+    /// How each target stands, also one that is no longer configured.
+    pub async fn target_statuses(&self) -> Result<Vec<TargetStatus>> {
+        let mut targets = Vec::new();
+        for known in self.read_counts(targets::all).await? {
+            targets.push(self.target_status(known).await?);
+        }
+        Ok(targets)
+    }
+
     pub async fn waiting(&self) -> Result<WaitingCounts> {
         self.read_counts(|tx| {
-            Ok(WaitingCounts { reads: reads::count(tx)?, held: held::count(tx)? })
+            Ok(WaitingCounts {
+                reads: reads::count(tx)?,
+                held: held::count(tx)?,
+                suppressed: suppressed::count(tx)?,
+                gaps: gaps::by_reason(tx)?.iter().map(|gap| gap.times).sum(),
+            })
         })
         .await
     }

@@ -7,7 +7,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// The reason why a request failed. It holds neither the key nor any body, only MISP's own words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames,
+)]
 #[strum(serialize_all = "snake_case")]
 pub enum RestError {
     /// 401, 403 or 405: MISP refuses the key, its user or its role.

@@ -16,6 +16,8 @@ mod mapping;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod picture;

@@ -1,17 +1,17 @@
 //! Tests that `docs/reference/metrics.md` lists every metric as the program declares it, and every reason of
-//! `relay_degraded`.
+//! `misp_sentinel_relay_degraded`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use misp_sentinel_relay::metrics::METRICS;
+use misp_sentinel_relay::metrics::{METRICS, PROCESS_METRICS};
 
 use crate::page;
 
 #[test]
 fn the_page_of_metrics_is_their_declaration() {
     let mut text = "| metric | kind | labels | meaning |\n|---|---|---|---|\n".to_owned();
-    for metric in METRICS {
+    for metric in METRICS.iter().chain(PROCESS_METRICS) {
         let kind = format!("{:?}", metric.kind).to_lowercase();
         let labels: Vec<String> = metric.labels.iter().map(|label| page::code(label)).collect();
         let labels = labels.join(", ");

@@ -12,6 +12,7 @@ use misp_stand_in::{Frame, Misp, MispServer, MispSettings, NewAttribute, NewEven
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::fires_at;
 use super::support::database;
 use super::support::program::{BINARY, bare, program};
 use super::support::publisher::Publisher;
@@ -193,6 +194,7 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
     }
     wait_for(&log, "cannot write the ledger").await;
     assert!(!is_ready(&admin), "there is no room");
+    fires_at(admin.parse().unwrap(), "ledger", "not_writable").await;
     let disk_of_relay = disk.to_str().unwrap();
     inside(&relay, &["mount", "-o", "remount,size=200m", disk_of_relay]);
     // No restart and no notice: it looks for itself, and asks MISP for what it missed.

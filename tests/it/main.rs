@@ -7,6 +7,8 @@ mod support;
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod azure;
 #[cfg(test)]
 mod backup;

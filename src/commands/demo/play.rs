@@ -249,7 +249,7 @@ fn changes(before: &InSandbox, found: &InSandbox) -> String {
 /// Reads the relay's counters of claims that are new, changed and gone.
 fn claims(metrics: &str) -> [u64; 3] {
     ["new", "changed", "gone"].map(|change| {
-        let series = format!("relay_claims_total{{change=\"{change}\"}} ");
+        let series = format!("misp_sentinel_relay_claims_total{{change=\"{change}\"}} ");
         let value = metrics.lines().find_map(|line| line.strip_prefix(&series));
         value.and_then(|value| value.parse().ok()).unwrap_or_default()
     })

@@ -18,7 +18,7 @@ pub struct NoReply {
 }
 
 /// What became of one upload request.
-#[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr)]
+#[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum UploadOutcome {
     /// Sentinel took the request, except the records named by position, each with Sentinel's words.

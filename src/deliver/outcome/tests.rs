@@ -294,7 +294,7 @@ fn other_statuses_are_what_they_call_for() {
     assert!(matches!(of_none, UploadOutcome::BadRequest { .. }), "nothing was asked");
 }
 
-/// The words of the label `outcome` of `relay_requests_total`.
+/// The words of the label `outcome` of `misp_sentinel_relay_upload_requests_total`.
 #[test]
 fn each_outcome_has_its_word() {
     for (status, body, word) in [

@@ -61,6 +61,19 @@ pub(super) enum Said {
 const WHOLE_EVENT: &str =
     "In MISP's webhook module leave \"Payload\" empty, so that it sends the whole event.";
 
+/// The statuses of all answers.
+pub const STATUSES: [StatusCode; 9] = [
+    StatusCode::OK,
+    StatusCode::BAD_REQUEST,
+    StatusCode::UNAUTHORIZED,
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
+
 impl Said {
     fn status(&self) -> StatusCode {
         // MISP repeats no request, whatever the status is. The status is for its log and our metrics.

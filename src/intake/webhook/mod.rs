@@ -18,6 +18,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use futures::future::Either;
 use tokio_util::sync::CancellationToken;
 
+pub use answer::STATUSES;
 pub use tls::{TlsError, load};
 
 use crate::config::Webhook;

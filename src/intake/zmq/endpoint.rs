@@ -320,8 +320,16 @@ impl Endpoint {
 
 /// Returns a topic as the label of a metric.
 fn label(topic: &str) -> &'static str {
-    TOPICS.into_iter().find(|known| *known == topic).unwrap_or("unknown")
+    TOPICS.into_iter().find(|known| *known == topic).unwrap_or(UNKNOWN)
 }
+
+/// Returns the words of the label `topic`.
+pub fn topics() -> impl Iterator<Item = &'static str> {
+    TOPICS.into_iter().chain([UNKNOWN])
+}
+
+/// The label of a topic that is none of MISP's.
+const UNKNOWN: &str = "unknown";
 
 /// Returns the start of a topic, since a publisher may send any text.
 fn start_of(topic: &str) -> &str {

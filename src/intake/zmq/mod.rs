@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use endpoint::topics;
 pub use status::{EndpointStatus, ZeroMqStatus};
 
 use crate::config::ZeroMq;
@@ -46,6 +47,11 @@ impl FeedSocket {
     fn word(self) -> &'static str {
         self.into()
     }
+}
+
+/// Returns the words of the label `socket`.
+pub fn sockets() -> impl Iterator<Item = &'static str> {
+    FeedSocket::BOTH.into_iter().map(FeedSocket::word)
 }
 
 /// Reads all endpoints into the inbox until `stop`. An absent publisher or a full inbox neither ends nor

@@ -16,6 +16,7 @@ use strum::EnumMessage as _;
     Ord,
     Hash,
     Serialize,
+    strum::EnumIter,
     strum::EnumMessage,
     strum::IntoStaticStr,
 )]
