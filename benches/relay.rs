@@ -101,6 +101,7 @@ async fn large_event() {
     }
     println!("50,000 attributes: frame to committed {:.2} s", sent.elapsed().as_secs_f64());
     println!("  peak RSS at commit: {:.1} MB", memory(relay.pid(), "VmHWM"));
+    println!("  of it the frame's size: {:.1} MB", frame.len() as f64 / 1e6);
     let mut changes = sandbox.changes();
     while held(&sandbox).len() < LARGE {
         tokio::time::timeout(Duration::from_secs(120), changes.changed()).await.unwrap().unwrap();

@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use crate::pure::misp;
 
+/// The size from which a document is moved out of memory, bytes.
+const LARGE: usize = 4 << 20;
+
 /// The JSON of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
@@ -27,6 +30,21 @@ impl Document {
             Self::Held(document) => misp::event_uuid(document),
             Self::Spooled(spool) => spool.event,
         }
+    }
+
+    /// Moves a large document into a spool in `folder`, so that it takes no memory while it is applied. It stays in
+    /// memory where the disk has no room. This may wait for the disk.
+    #[must_use]
+    pub fn spooled_if_large(self, folder: &Path) -> Self {
+        let Self::Held(document) = self else { return self };
+        if document.len() < LARGE {
+            return Self::Held(document);
+        }
+        let spooled = Spool::new(folder).and_then(|mut spool| {
+            spool.write(&document)?;
+            Ok(spool)
+        });
+        spooled.map_or(Self::Held(document), |spool| Self::Spooled(Arc::new(spool)))
     }
 
     /// Returns the whole document. A large one takes as much memory.
@@ -118,5 +136,32 @@ impl Spool {
         let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         self.file.read_exact_at(&mut bytes, place.start)?;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(size: usize) -> Document {
+        let uuid = "00000001-0000-4000-8000-000000000007";
+        Document::from(format!(r#"{{"Event":{{"uuid":"{uuid}","info":"{}"}}}}"#, "x".repeat(size)))
+    }
+
+    #[test]
+    fn a_large_document_is_moved_to_the_disk_and_is_the_same_there() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let spooled = event(LARGE).spooled_if_large(folder.path());
+        assert!(matches!(spooled, Document::Spooled(_)));
+        assert_eq!(spooled.event(), event(LARGE).event());
+        assert_eq!(spooled.into_bytes().unwrap(), event(LARGE).into_bytes().unwrap());
+    }
+
+    #[test]
+    fn a_small_one_stays_in_memory_and_a_large_one_where_there_is_no_room() {
+        let folder = tempfile::TempDir::new().unwrap();
+        assert_eq!(event(7).spooled_if_large(folder.path()), event(7));
+        let nowhere = folder.path().join("absent");
+        assert_eq!(event(LARGE).spooled_if_large(&nowhere), event(LARGE));
     }
 }

@@ -92,7 +92,8 @@ async fn shown(
         of_our_view: rest.key.is_accepted(),
     };
     let source = Source::Read(asked, rest.on_unpublish);
-    match snapshot::read(document, context.views.fingerprint(), source).await {
+    let folder = &context.ledger.shared.folder;
+    match snapshot::read(document, folder, context.views.fingerprint(), source).await {
         Ok(snapshot) if snapshot.head.facts.uuid == read.event => Ok(snapshot),
         Ok(snapshot) => Err(format!(
             "MISP answers with event {} in its place: look for a proxy that mixes answers up",

@@ -26,7 +26,8 @@ pub(super) async fn begin(context: &Arc<Context>, body: Bytes, received: Instant
     let weigh = key.is_some_and(|key| !(key.sees_all() && key.is_accepted()));
     let received_at = unix(SystemTime::now() - received.elapsed()) / 1_000;
     let source = Source::Push { weigh, received: received_at };
-    let snapshot = match snapshot::read(body, context.views.fingerprint(), source).await {
+    let folder = &context.ledger.shared.folder;
+    let snapshot = match snapshot::read(body, folder, context.views.fingerprint(), source).await {
         Ok(snapshot) => snapshot,
         Err(refusal) => {
             tracing::warn!(bytes, %refusal, "a publication cannot be read: skipped, a gap is noted");

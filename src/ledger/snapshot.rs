@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -94,19 +95,21 @@ pub(super) struct Totals {
 /// Converts an event into chunks of claims. The flag says whether the document answers a read.
 type Convert = fn(&EventParts<'_>, bool, &mpsc::Sender<Chunk>);
 
-/// Starts to read a document. `salt` goes into the content's fingerprint. If the reading panics, the chunks end without
-/// totals.
+/// Starts to read a document. A large one is moved to `folder`. `salt` goes into the content's fingerprint. If the
+/// reading panics, the chunks end without totals.
 pub(super) async fn read(
     document: impl Into<Document>,
+    folder: &Path,
     salt: i64,
     source: Source,
 ) -> Result<Snapshot, NotAnEvent> {
-    read_by(convert, document.into(), salt, source).await
+    read_by(convert, document.into(), folder, salt, source).await
 }
 
 async fn read_by(
     convert: Convert,
     document: Document,
+    folder: &Path,
     salt: i64,
     source: Source,
 ) -> Result<Snapshot, NotAnEvent> {
@@ -115,7 +118,8 @@ async fn read_by(
     let (head, started) = oneshot::channel();
     let (begin, begun) = oneshot::channel();
     let reading = Reading { convert, salt, source, head, begun, chunks };
-    spawn_blocking(move || match document {
+    let folder = folder.to_owned();
+    spawn_blocking(move || match document.spooled_if_large(&folder) {
         Document::Held(body) => reading.whole(&body),
         Document::Spooled(spool) => reading.spooled(&spool),
     });
@@ -314,7 +318,7 @@ mod tests {
 
     /// All that a snapshot tells the writer, or why there is none.
     async fn told(document: Document, source: Source) -> Result<Vec<String>, String> {
-        let read = read(document, 7, source).await;
+        let read = read(document, &std::env::temp_dir(), 7, source).await;
         let mut snapshot = read.map_err(|refusal| refusal.to_string())?;
         let mut told = vec![format!("{:?}", snapshot.head)];
         while let Some(chunk) = snapshot.chunks.next().await {
@@ -410,9 +414,10 @@ mod tests {
         let event = br#"{"Event":{"id":"1","uuid":"62724408-1cb5-4198-8ceb-3e542ad28bcd","timestamp":"1","Attribute":[]}}"#;
         let failing: Convert = |_, _, _| panic!("a fault of a conversion");
         let document = || Document::from(Bytes::from_static(event));
-        let mut snapshot = read_by(failing, document(), 0, PUSH).await.unwrap();
+        let folder = std::env::temp_dir();
+        let mut snapshot = read_by(failing, document(), &folder, 0, PUSH).await.unwrap();
         assert!(snapshot.chunks.next().await.is_none(), "no totals are told");
-        let mut sound = read(document(), 0, PUSH).await.unwrap();
+        let mut sound = read(document(), &folder, 0, PUSH).await.unwrap();
         assert!(sound.chunks.next().await.unwrap().totals.is_some());
     }
 }
