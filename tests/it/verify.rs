@@ -364,7 +364,9 @@ async fn queries_for_the_portal_need_nobody() {
     scene.relay.stop();
     let output = scene.relay.command(&["verify", "--kql"]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(told(&output).contains(r#"SourceSystem == "a \"b\"""#), "{}", told(&output));
+    let queries = told(&output);
+    assert_eq!(queries.matches(r#"SourceSystem == "a \"b\"""#).count(), 4, "{queries}");
+    assert!(!queries.contains("misp-sentinel-relay\""), "{queries}");
     assert!(scene.sandbox.managed().is_empty());
 }
 

@@ -1,32 +1,26 @@
-//! Writes the queries of `verify --kql`, which show in Log Analytics what a target holds. The table
-//! `ThreatIntelIndicators` has one row for each write, so a query takes the newest row of each id.
+//! Writes the queries of `verify --kql`, which show in Log Analytics what a target holds. They lie in
+//! `sentinel/kql`, from which the content for Sentinel is made as well.
 
-/// Returns the queries for a target, each below a comment that says what it shows.
+/// The queries. The first line of each says what it shows.
+const QUERIES: [&str; 4] = [
+    include_str!("../../../sentinel/kql/verify/count.kql"),
+    include_str!("../../../sentinel/kql/verify/newest.kql"),
+    include_str!("../../../sentinel/kql/verify/one.kql"),
+    include_str!("../../../sentinel/kql/verify/arrivals.kql"),
+];
+
+/// The source system as it stands in the files: the default one.
+const SOURCE: &str = "\"misp-sentinel-relay\"";
+
+/// Returns the queries for a target, each below a comment that names the target.
 pub fn queries(target: &str, sourcesystem: &str) -> String {
     let source = literal(sourcesystem);
-    let of_source = format!("ThreatIntelIndicators\n| where SourceSystem == {source}");
-    format!(
-        "// {target}: how many indicators there are, active, revoked, and without an observable
-{of_source}
-| summarize arg_max(TimeGenerated, *) by Id
-| summarize total=count(), active=countif(IsActive and not(IsDeleted)), revoked=countif(Revoked), unparsed=countif(isempty(ObservableKey))
-
-// {target}: the newest version of each, to compare with `misp-sentinel-relay ledger export`
-{of_source}
-| summarize arg_max(TimeGenerated, *) by Id
-| where not(IsDeleted)
-| project StixId=tostring(split(Id, '---')[1]), ObservableKey, ObservableValue, Confidence, ValidFrom, ValidUntil, Revoked, Modified, TimeGenerated
-
-// {target}: one indicator, all its versions (put in its id)
-{of_source}
-| where Id endswith \"indicator--00000000-0000-0000-0000-000000000000\"
-| order by TimeGenerated desc
-
-// {target}: what arrived within an hour, and how long Sentinel took
-{of_source} and TimeGenerated > ago(1h)
-| summarize n=dcount(Id), last=max(TimeGenerated), delay=avg(ingestion_time() - TimeGenerated) by ObservableKey
-"
-    )
+    let of_target = |query: &str| {
+        let query = query.replace(SOURCE, &source);
+        let what = query.trim_start_matches("// ");
+        format!("// {target}. {what}")
+    };
+    QUERIES.map(of_target).join("\n")
 }
 
 /// Writes a string literal of KQL, which escapes as JSON does:
@@ -45,6 +39,7 @@ mod tests {
         assert_eq!(literal("a\nb"), r#""a\nb""#);
         let kql = queries("soc", "x\"y");
         assert_eq!(kql.matches(r#"SourceSystem == "x\"y""#).count(), 4);
+        assert_eq!(kql.matches("// soc. ").count(), 4);
         assert!(kql.contains("arg_max(TimeGenerated, *) by Id"));
     }
 }
