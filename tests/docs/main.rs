@@ -21,3 +21,5 @@ mod monitoring;
 mod page;
 #[cfg(test)]
 mod picture;
+#[cfg(test)]
+mod sentinel;

@@ -36,11 +36,11 @@ pub(crate) fn pages(folder: &Path) -> Vec<PathBuf> {
     found.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
 }
 
-/// Every page of the project: those at its root, and those of `docs/`.
+/// Every page of the project: those at its root, and those of `docs/` and `sentinel/`.
 pub(crate) fn all() -> Vec<PathBuf> {
     let top = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
     let top = top.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    top.chain(pages(&root().join("docs"))).collect()
+    top.chain(["docs", "sentinel"].map(|folder| pages(&root().join(folder))).concat()).collect()
 }
 
 /// Source files below a folder, as one text.
