@@ -15,6 +15,7 @@ pub mod logging;
 pub mod notice;
 
 pub mod metrics;
+pub mod recent;
 pub mod signals;
 
 // The memory in the middle: all SQL.

@@ -1,5 +1,6 @@
 //! Decides which parts of the relay are degraded, and says for each what is wrong and what to do about it.
 
+use super::next::next;
 use super::{DegradedPart, Means, RelayStatus, SendingStatus, Status};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
@@ -14,6 +15,7 @@ impl Status {
         let (degraded_parts, degraded) =
             found.into_iter().map(|found| (found.part, found.words)).unzip();
         let without_rest = if means.rest { Vec::new() } else { without_rest(means.webhook) };
+        let next = next(relay.as_ref(), &ledger);
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             relay,
@@ -21,6 +23,7 @@ impl Status {
             degraded,
             degraded_parts,
             without_rest,
+            next,
         }
     }
 }

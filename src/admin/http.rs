@@ -1,22 +1,24 @@
-//! Serves the admin listener: `/livez`, `/readyz`, `/metrics` and `/status`. It has no password, so it
-//! listens on loopback unless the operator configures another address.
+//! Serves the admin listener: the page for people at `/`, `/status`, `/metrics`, `/livez` and `/readyz`. It has no
+//! password unless `admin.token` is set, so it listens on loopback unless the operator configures another address.
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use axum_server::{Address, Handle, Server};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::Services;
+use super::desk::{Desk, OperatorsDesk};
+use super::{page, people};
 
 /// How long a client may take to send its request, and how long the last answers may take after the stop.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,18 +26,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The content type of Prometheus' text format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The longest body of a request, bytes: a form with a token.
+const LONGEST_REQUEST: usize = 16 << 10;
+
+/// What may be loaded into a page, and from where: our style sheet and the icon in the page itself.
+const CONTENT: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
 /// Serves the operators' listener until `stop`.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve(
     listener: TcpListener,
-    services: Services,
-    recorded: PrometheusHandle,
+    desk: OperatorsDesk,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let address = listener.local_addr().context("listen for operators")?;
     let server = axum_server::from_tcp(listener).context("listen for operators")?;
-    let served = serve_until(server, app(services, recorded), stop.cancelled(), PATIENCE).await;
+    tracing::info!(%address, "the admin listener serves the page, health and metrics");
+    let served = serve_until(server, app(desk), stop.cancelled(), PATIENCE).await;
     served.context("serve operators")
 }
 
@@ -65,32 +74,68 @@ where
     }
 }
 
-fn app(services: Services, recorded: PrometheusHandle) -> Router {
-    let metrics = Router::new().route("/metrics", get(metrics)).with_state(recorded);
-    Router::new()
+fn app(desk: OperatorsDesk) -> Router {
+    let desk = Arc::new(Desk::new(desk));
+    // A site that points its own name here must not read what is for people. Prometheus and probes come by the name
+    // of a service, and what they read names no value.
+    let for_people = Router::new()
+        .route("/", get(people::overview))
+        .route("/search", get(people::search))
+        .route("/status", get(status_json))
+        .layer(from_fn_with_state(Arc::clone(&desk), people::admit))
+        .route("/sign-in", post(people::sign_in))
+        .layer(from_fn_with_state(Arc::clone(&desk), people::know_the_name));
+    let with_token = Router::new()
+        .route("/metrics", get(metrics))
+        .layer(from_fn_with_state(Arc::clone(&desk), people::admit));
+    for_people
+        .merge(with_token)
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
-        .route("/status", get(status))
-        .with_state(services)
-        .merge(metrics)
+        .route("/style.css", get(style))
+        .layer(DefaultBodyLimit::max(LONGEST_REQUEST))
+        .layer(from_fn(guarded))
+        .with_state(desk)
 }
 
-async fn ready(State(services): State<Services>) -> Response {
+/// Tells browsers to take nothing from elsewhere, to guess nothing, and to keep nothing.
+async fn guarded(request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let unkept = HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(unkept);
+    answer
+}
+
+async fn style() -> impl IntoResponse {
+    // The pages name it with the release, so another release has another address.
+    let headers = [
+        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
+        (header::CACHE_CONTROL, "max-age=3600"),
+    ];
+    (headers, page::STYLE)
+}
+
+async fn ready(State(desk): State<Arc<Desk>>) -> Response {
     // Only the ledger decides. A target that is down must not make the relay look unready.
-    if services.ledger.is_writable() {
+    if desk.services.ledger.is_writable() {
         return "ready\n".into_response();
     }
     let words = "not ready: the ledger cannot be written: free disk space or mend ledger.db; the log has SQLite's words\n";
     (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
 }
 
-async fn metrics(State(recorded): State<PrometheusHandle>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, METRICS_TEXT)], recorded.render())
+async fn metrics(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, METRICS_TEXT)], desk.recorded.render())
 }
 
-async fn status(State(services): State<Services>) -> Response {
-    match services.status().await {
-        Ok(status) => Json(status).into_response(),
+async fn status_json(State(desk): State<Arc<Desk>>) -> Response {
+    match desk.status.get(&desk.services).await {
+        Ok(status) => Json(&*status).into_response(),
         Err(error) => {
             let words = format!("the ledger cannot be read: {error}\n");
             (StatusCode::SERVICE_UNAVAILABLE, words).into_response()

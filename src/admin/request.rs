@@ -25,6 +25,16 @@ pub enum Needs {
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
+/// Asks what became of an event, an attribute or a value, and why. Commands ask it, and the page for people.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Explain {
+    pub what: String,
+    /// Whether the answer holds the indicators as STIX.
+    #[serde(default)]
+    pub stix: bool,
+}
+
 /// Carries a request with the parameters `Q` out. The error says why it cannot be carried out, and what to do.
 pub(super) type Execute<Q, A> = for<'s> fn(&'s Services, Q) -> BoxFuture<'s, anyhow::Result<A>>;
 

@@ -27,6 +27,9 @@ pub struct Status {
     pub degraded_parts: Vec<DegradedPart>,
     /// What cannot be promised without a key for MISP's REST API.
     pub without_rest: Vec<String>,
+    /// What is worth doing next; `None`: nothing needs to be done.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// What works less than promised, in the words of the metric `misp_sentinel_relay_degraded`.

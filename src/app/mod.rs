@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use axum::Router;
 use clap::Args;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::control::{self, Control, ControlSocket};
+use crate::admin::Commands;
+use crate::admin::control::{self, ControlSocket};
 use crate::compare::Readback;
 use crate::config::{Config, Mode, Target};
 use crate::deliver::{self, Health, Sender};
@@ -85,7 +85,7 @@ struct Listeners {
 }
 
 /// Relays until SIGTERM or SIGINT. A second signal ends the process at once, and SIGHUP calls `on_hangup`.
-/// `commands` are the routes of the control socket.
+/// `commands` are what it answers with their code.
 ///
 /// # Errors
 /// The ledger cannot be opened, a listener cannot be bound, or a task ended by itself.
@@ -93,7 +93,7 @@ pub async fn run(
     config: Config,
     options: RunOptions,
     recorded: PrometheusHandle,
-    commands: Router<Control>,
+    commands: Commands,
     on_hangup: impl Fn() + Send + 'static,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
@@ -173,14 +173,14 @@ impl Relay {
     }
 
     /// Runs until `stop`, or until a part fails. Then stops the parts in the order of the flow, within the
-    /// grace time. `commands` are the routes of the control socket.
+    /// grace time. `commands` are what it answers with their code.
     ///
     /// # Errors
     /// A part ended by itself.
     pub async fn run(
         self,
         recorded: PrometheusHandle,
-        commands: Router<Control>,
+        commands: Commands,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let grace = self.config.delivery.grace;

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use axum::Router;
 use futures::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Listeners, Relay, gauges, reading, series, services};
-use crate::admin::control::Control;
-use crate::admin::{self, Services};
+use crate::admin::{self, Commands, OperatorsDesk, Services};
 use crate::compare;
 use crate::config::ZeroMq;
 use crate::deliver::Sender;
@@ -45,7 +43,7 @@ impl Tasks {
     pub(super) fn start(
         relay: Relay,
         recorded: PrometheusHandle,
-        commands: Router<Control>,
+        commands: Commands,
         stop: &CancellationToken,
     ) -> Self {
         // The senders have a stop of their own, because they end after the writer.
@@ -74,18 +72,21 @@ impl Tasks {
         let delivering = deliver_all(ledger.clone(), views, relay.senders, stopped.clone());
         senders.spawn(named("senders", delivering));
         let (readback, health) = (Arc::clone(&services.readback), relay.health);
+        let rules = config.management;
         senders.spawn(named("deletions", async move {
-            let rules = &config.management;
-            compare::delete_withdrawn(&readback, &ledger, rules, &health, &stopped).await;
+            compare::delete_withdrawn(&readback, &ledger, &rules, &health, &stopped).await;
             Ok(())
         }));
         // The observers stop with the senders, so that status and metrics answer until the end.
         let stopped = || stop_senders.clone();
         let watching = upkeep(services.clone(), recorded.clone(), stopped());
         senders.spawn(named("upkeep", watching.map(Ok)));
-        let http = admin::http::serve(admin, services.clone(), recorded, stopped());
+        let Commands { routes, explain } = commands;
+        let (settings, services_too) = (config.admin, services.clone());
+        let desk = OperatorsDesk { settings, services: services_too, recorded, explain };
+        let http = admin::http::serve(admin, desk, stopped());
         senders.spawn(named("admin listener", http));
-        senders.spawn(named("control socket", control.serve(commands, services, stopped())));
+        senders.spawn(named("control socket", control.serve(routes, services, stopped())));
         Self { intakes, writer, senders, stop_senders }
     }
 

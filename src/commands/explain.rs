@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc::{self, Sender};
 use uuid::Uuid;
 
 use super::output::{note, write};
 use super::{ConfigSource, door};
-use crate::admin::{LongRequest, Needs, Services};
+use crate::admin::{Explain, LongRequest, Needs, Services};
 use crate::ledger::{Ledger, Telling};
 use crate::misp_api::MispClient;
 use crate::pure::convert;
@@ -44,16 +43,6 @@ pub struct TellingOptions {
 
 /// The most events that are read for a value or an attribute.
 const MOST_EVENTS: usize = 10;
-
-/// Asks what became of an event, an attribute or a value, and why.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Explain {
-    pub what: String,
-    /// Whether the answer holds the indicators as STIX.
-    #[serde(default)]
-    pub stix: bool,
-}
 
 pub(super) const EXPLAIN: LongRequest<Explain, ExplainLine> = LongRequest {
     path: "/explain",

@@ -39,7 +39,7 @@ pub(super) async fn healthcheck(
         Some(address) => connect(address).await,
         None => {
             let path = if options.ready { "/readyz" } else { "/livez" };
-            ask(settings.admin()?.listen, path).await
+            ask(settings.admin_listen()?, path).await
         }
     }
 }

@@ -36,8 +36,8 @@ use std::path::PathBuf;
 use axum::Router;
 use clap::{Parser, Subcommand};
 
-use crate::admin::Needs;
 use crate::admin::control::{Control, long_route, route};
+use crate::admin::{Commands, Needs};
 use crate::app::RunOptions;
 use crate::signals;
 
@@ -165,7 +165,7 @@ enum Command {
     Unsuppress(suppress::Unsuppress),
 
     /// List what is suppressed: since when, until when, why, and how many claims it withholds
-    Suppressed(status::StatusOptions),
+    Suppressed(suppress::SuppressedOptions),
 
     /// Forget a target that is no longer configured, and what it was sent
     ///
@@ -256,6 +256,11 @@ pub fn routes() -> Router<Control> {
         .merge(ledger::routes())
 }
 
+/// Returns all that the running relay answers with the code of commands.
+pub fn answered_by_relay() -> Commands {
+    Commands { routes: routes(), explain: explain::EXPLAIN }
+}
+
 /// Carries out the command line. Returns the exit code. `environment` is searched for `MSR_` variables.
 ///
 /// # Errors
@@ -276,9 +281,9 @@ pub async fn execute(
             // To fetch secrets may take seconds, and a reload in them must not end the relay.
             signals::survive_hangup()?;
             let config = settings.load(Needs::Secrets).await?;
-            run::run(settings, config, options, routes()).await?;
+            run::run(settings, config, options, answered_by_relay()).await?;
         }
-        Command::Demo(options) => demo::run(options, routes()).await?,
+        Command::Demo(options) => demo::run(options, answered_by_relay()).await?,
         // The rules alone are loaded, so it works without targets and credentials.
         Command::Convert(options) => convert::convert(&settings.rules()?, &options)?,
         Command::Explain(options) => explain::explain(&settings, options).await?,

@@ -38,6 +38,11 @@ pub(super) fn width() -> Option<usize> {
     Term::stdout().size_checked().map(|(_, columns)| columns.into())
 }
 
+/// Returns whether the terminal can do nothing but print.
+pub(super) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term == "dumb")
+}
+
 /// Prints JSON as one line, and escapes whatever a terminal would obey.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     write(&format!("{}\n", safe::json(&serde_json::to_string(value)?)))

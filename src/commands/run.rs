@@ -1,10 +1,8 @@
 //! The command `run` starts the relay, which works until SIGTERM or SIGINT. SIGHUP reads the level of the log
 //! again.
 
-use axum::Router;
-
 use super::banner;
-use crate::admin::control::Control;
+use crate::admin::Commands;
 use crate::app::{self, RunOptions};
 use crate::config::{self, Config, ConfigSource};
 use crate::logging::{self, LevelSwitch};
@@ -18,7 +16,7 @@ pub(super) async fn run(
     settings: ConfigSource,
     config: Config,
     options: RunOptions,
-    commands: Router<Control>,
+    commands: Commands,
 ) -> anyhow::Result<()> {
     // The log comes first, because the lines below go into it.
     let switch = logging::install(&config.log)?;

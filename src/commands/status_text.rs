@@ -10,6 +10,7 @@ use crate::ledger::{
     JudgingState, LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, Room, SetBack,
     TargetMode, TargetStatus,
 };
+use crate::pure::age::{age, ago, ahead};
 use crate::pure::count::Count;
 use crate::pure::safe;
 
@@ -29,6 +30,7 @@ pub(super) fn text(status: &Status, now: DateTime<Utc>, width: usize) -> String 
     page.refusals(&status.ledger);
     page.ledger(&status.ledger);
     page.list("Without MISP's REST API", &status.without_rest);
+    page.next(status);
     page.text
 }
 
@@ -87,6 +89,12 @@ impl StatusPage {
     fn judging(&mut self, judging: JudgingState) {
         let JudgingState { judged, observables } = judging;
         self.line(&format!("  The policy is applied anew: {judged} of {observables} observables; until then nothing leaves that it has not judged, but new withdrawals"));
+    }
+
+    fn next(&mut self, status: &Status) {
+        let next = status.next.as_deref().unwrap_or("Nothing needs to be done.");
+        self.line("");
+        self.line(&format!("Next: {next}"));
     }
 
     fn list(&mut self, title: &str, lines: &[String]) {
@@ -302,7 +310,7 @@ impl StatusPage {
     }
 
     fn ago(&self, time: Option<DateTime<Utc>>) -> String {
-        time.map_or_else(|| "-".to_owned(), |time| format!("{} ago", age(seconds(self.now - time))))
+        time.map_or_else(|| "-".to_owned(), |time| ago(time, self.now))
     }
 
     /// Returns how long ago a time of the ledger (Unix milliseconds) is.
@@ -311,26 +319,8 @@ impl StatusPage {
     }
 
     fn ahead(&self, time: Option<DateTime<Utc>>) -> String {
-        match time {
-            Some(time) if time > self.now => format!("in {}", age(seconds(time - self.now))),
-            // A time that has passed means that the try is due.
-            Some(_) => "now".to_owned(),
-            None => "-".to_owned(),
-        }
-    }
-}
-
-fn seconds(delta: chrono::TimeDelta) -> u64 {
-    u64::try_from(delta.num_seconds()).unwrap_or_default()
-}
-
-/// Formats a number of seconds in the largest unit that fits.
-fn age(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7_199 => format!("{} min", seconds / 60),
-        7_200..=172_799 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
+        // A time that has passed means that the try is due.
+        time.map_or_else(|| "-".to_owned(), |time| ahead(time, self.now))
     }
 }
 

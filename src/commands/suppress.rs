@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::door::{self, By};
 use super::output::{print, print_as, some_time, time};
-use super::status::StatusOptions;
 use crate::admin::{Needs, Nothing, Request, Services};
 use crate::config::ConfigSource;
 use crate::ledger::{Ledger, Lifted, Suppressed, Suppression, millis};
@@ -146,11 +145,18 @@ pub async fn unsuppress(settings: &ConfigSource, asked: Unsuppress) -> anyhow::R
     print(&format!("{value} is withheld no more: {claims} and {indicators} come back.\n{when}"))
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct SuppressedOptions {
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Prints the suppressed values.
 ///
 /// # Errors
 /// Neither a relay nor the ledger can answer, or standard output is closed.
-pub async fn suppressed(settings: &ConfigSource, options: StatusOptions) -> anyhow::Result<()> {
+pub async fn suppressed(settings: &ConfigSource, options: SuppressedOptions) -> anyhow::Result<()> {
     let (list, _) = door::ask(settings, &SUPPRESSED, Nothing {}).await?;
     print_as(options.json, &list, |list| match list.is_empty() {
         true => "Nothing is suppressed.\n".to_owned(),

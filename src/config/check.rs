@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::layers::variable;
 use super::mistake::Problem;
 use super::reader::Reader;
+use super::secret::Secret;
 use super::unreadable::why_unreadable;
 use super::{Config, Misp, Proof, Rest, Target, Webhook};
 use crate::pure::convert;
@@ -22,6 +23,7 @@ const MICROSOFT: [&str; 4] = [".azure.com", ".azure.us", ".azure.cn", ".azure-ap
 pub(super) fn across(config: &Config, reader: &mut Reader) {
     intakes(config, reader);
     webhook(config, reader);
+    admin(config, reader);
     order(config, reader);
     files(config, reader);
     expiry(config, reader);
@@ -63,16 +65,25 @@ fn webhook(config: &Config, reader: &mut Reader) {
         let problem = Problem::new("admin.listen has the same port");
         reader.fault(LISTEN, problem.hint("choose another port for one of them"));
     }
-    let length = webhook.secret.expose().chars().count();
-    if webhook.secret.is_unread() {
-        // The length is checked again when the vault has been read.
-    } else if length == 0 {
+    if !webhook.secret.is_given() {
         reader.missing(SECRET, "whoever reaches the webhook could publish");
-    } else if length < SHORTEST_SECRET && reader.sound(SECRET) {
+    }
+    long_enough(reader, SECRET, &webhook.secret);
+}
+
+fn admin(config: &Config, reader: &mut Reader) {
+    long_enough(reader, "admin.token", &config.admin.token);
+}
+
+/// Refuses a secret that could be guessed.
+fn long_enough(reader: &mut Reader, key: &str, secret: &Secret) {
+    let length = secret.expose().chars().count();
+    // Of one that lies in a vault, the length is checked when it has been read.
+    if secret.is_given() && !secret.is_unread() && length < SHORTEST_SECRET && reader.sound(key) {
         let problem = Problem::new("too short")
             .allowed(format!("at least {SHORTEST_SECRET} characters"))
             .hint("for example the output of: openssl rand -hex 24");
-        reader.fault(SECRET, problem);
+        reader.fault(key, problem);
     }
 }
 

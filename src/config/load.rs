@@ -1,6 +1,7 @@
 //! Builds the checked [`Config`] from the merged layers, or reports all mistakes at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::address::{WEB_ADDRESS, https, trimmed, web_address};
@@ -11,7 +12,7 @@ use super::secret::FoundSecrets;
 use super::values::uuid;
 use super::{
     Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, Management, Misp, Rules, VaultAccess,
-    check, cloud, credential, mapping, policy, target, tenants,
+    admin, check, cloud, credential, mapping, policy, target, tenants,
 };
 use crate::pure::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
 
@@ -48,7 +49,7 @@ impl ConfigSource {
             delivery,
             azure: Azure::read(&mut reader),
             management: Management::read(&mut reader),
-            admin: admin(&mut reader),
+            admin: Admin::read(&mut reader),
             log: Log::read(&mut reader),
             vault: vault(&mut reader),
             has_unread_tenants,
@@ -87,9 +88,9 @@ impl ConfigSource {
     /// Reads only the address of the admin listener. All other sections may be missing or wrong.
     ///
     /// # Errors
-    /// Every mistake of that section.
-    pub fn admin(&self) -> Result<Admin, Mistakes> {
-        self.part(admin)
+    /// The mistake in it.
+    pub fn admin_listen(&self) -> Result<SocketAddr, Mistakes> {
+        self.part(|reader| admin::listen(reader, "admin.listen"))
     }
 
     /// Reads only the section of the log. All other sections may be missing or wrong.
@@ -197,13 +198,4 @@ fn vault(reader: &mut Reader) -> VaultAccess {
     reader.lookups = others;
     let authority = https(reader, &format!("{SECTION}.authority"), cloud.authority);
     VaultAccess { credential, authority }
-}
-
-fn admin(reader: &mut Reader) -> Admin {
-    const KEY: &str = "admin.listen";
-    let listen = reader.address(KEY);
-    if listen.is_none() {
-        reader.missing(KEY, "health and metrics need an address");
-    }
-    Admin { listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()) }
 }

@@ -3,6 +3,7 @@
 //! example, and reports every mistake at once.
 
 mod address;
+mod admin;
 mod api;
 mod check;
 mod cloud;
@@ -32,12 +33,12 @@ mod values;
 mod warnings;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use uuid::Uuid;
 
+pub use admin::Admin;
 pub use api::Api;
 pub use credential::{Credential, ManagedIdentity, Proof};
 pub use delivery::{AcceptBody, Delivery, Limits};
@@ -203,10 +204,4 @@ impl Mode {
     pub fn word(self) -> &'static str {
         self.into()
     }
-}
-
-/// The listener for operators and Prometheus.
-#[derive(Debug, Clone)]
-pub struct Admin {
-    pub listen: SocketAddr,
 }

@@ -43,8 +43,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
         }
     }
     warnings.extend(looks::doubts(config));
-    if config.admin.listen.ip().is_unspecified() {
-        warnings.push("admin.listen is open to every network that reaches this host".to_owned());
+    if config.admin.listen.ip().is_unspecified() && !config.admin.token.is_given() {
+        let words = "admin.listen is open to every network that reaches this host, and admin.token is not set";
+        warnings.push(words.to_owned());
     }
     warnings
 }

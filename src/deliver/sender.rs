@@ -314,6 +314,9 @@ impl Sender {
             let now = target.now();
             for closed in target.lanes.close_finished(&self.ledger, now).await? {
                 tell::closed(target, &closed);
+                if let Some(event) = closed.event {
+                    self.ledger.recent().taken(event, closed.opened_at, &target.name);
+                }
             }
         }
         Ok(())

@@ -131,10 +131,20 @@ impl Settling<'_> {
         let told = refused.iter().map(|(one, words)| (record(one), words.as_str()));
         tell::refusals(&self.target.name, told);
         tell::accepted(self.target, request, &taken);
+        self.show(&taken, refused.len());
         let ruling = self.target.accepted(request.is_part);
         // From now on a 401 of another target is that target's own fault.
         self.session.accepted(request.token_number);
         self.follow_ruling(ruling, "the request was refused whenever it held this record").await
+    }
+
+    /// Shows to people what a request came to.
+    fn show(&self, taken: &[Uuid], refused: usize) {
+        let sending = self.request.sending.iter();
+        let withdrawn = sending.filter(|one| one.is_withdrawal() && taken.contains(&one.object));
+        let recent = self.ledger.recent();
+        recent.accepted(taken.len(), withdrawn.count());
+        recent.rejected(refused);
     }
 
     /// Does what follows from a refusal, or from the answer to a part of a search.
@@ -153,6 +163,7 @@ impl Settling<'_> {
                 let versions: Vec<SentVersion> = alone.iter().map(version).collect();
                 self.ledger.reject_versions(name, &versions, why).await?;
                 tell::refusals(name, alone.iter().map(|record| (*record, why)));
+                self.ledger.recent().rejected(alone.len());
                 Ok(None)
             }
             Ruling::Misconfigured(not_theirs) => {

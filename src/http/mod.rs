@@ -13,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
+pub mod fields;
 mod trust;
 
 /// The reason why no client could be made. Each is a mistake in the configuration or the image.

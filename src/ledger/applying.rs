@@ -19,6 +19,7 @@ use super::tables::keys::EventKey;
 use super::tables::{announced, event_tags, gaps, reads};
 use super::writing::Context;
 use super::{Lane, Ledger, beside};
+use crate::recent::Committed;
 
 /// What every transaction of a snapshot knows.
 #[derive(Debug)]
@@ -201,6 +202,30 @@ impl Applying {
         Ok(Ended { ending, totals, done })
     }
 
+    /// Shows the event to people, once it is committed.
+    fn show(&self, unit: &Unit<'_>, counts: &Counts, totals: &Totals) {
+        let SnapshotHead { facts, origin, .. } = &*self.head;
+        // A read that confirms what is known already is no news.
+        if origin.is_read() && counts.new + counts.changed + counts.gone == 0 {
+            return;
+        }
+        let names = || totals.tag_names.iter().map(String::as_str);
+        let levels = self.context.views.iter().map(|view| view.strictest(names()));
+        let committed = Committed {
+            event: facts.uuid,
+            id: Some(facts.id),
+            title: Some(facts.info.clone()),
+            tlp: levels.max(),
+            what: if origin.is_read() { "read back" } else { "published" },
+            heard: self.heard,
+            new: counts.new,
+            changed: counts.changed,
+            gone: counts.gone,
+        };
+        // Before the senders wake: what they do with it belongs into its line.
+        unit.then(move |shared| shared.recent.committed(committed));
+    }
+
     fn finish(
         &self,
         unit: &Unit<'_>,
@@ -213,6 +238,7 @@ impl Applying {
         change.summarise(unit, &encode(&summary)?)?;
         ending.finish(unit, self.head.content, &encode(&summary.skipped)?)?;
         event_tags::store(unit, event, &totals.tags)?;
+        self.show(unit, &ending.counts, totals);
         // Without REST nothing reads the event back. The asking was there for a crash, which did not happen.
         if self.context.rest().is_none() {
             reads::forget(unit, event)?;

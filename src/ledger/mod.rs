@@ -128,6 +128,7 @@ pub use warninglists::{
 pub use writer::Writer;
 pub use writing::{KeyView, RestRules, WriterSettings};
 
+use crate::recent::Recent;
 use owner::{Owner, Unit};
 use readers::Readers;
 use sql::{Connection, Transaction};
@@ -164,6 +165,8 @@ struct Shared {
     judging: judging::BeingJudged,
     /// The last counts for each target, and their times.
     figures: waiting::CountedFigures,
+    /// What happened lately, for people.
+    recent: Recent,
     /// Where the file is.
     folder: PathBuf,
     /// Only one process at a time opens the ledger.
@@ -181,6 +184,7 @@ impl Shared {
             told: warninglists::Told::default(),
             judging: judging::BeingJudged::default(),
             figures: waiting::CountedFigures::default(),
+            recent: Recent::default(),
             folder,
             lock,
         }
@@ -256,6 +260,12 @@ impl Ledger {
     /// Completes with the next commit that changes what is wanted, counted from this call.
     pub fn changed(&self) -> Notified<'_> {
         self.shared.changed.notified()
+    }
+
+    /// What happened lately in this process.
+    #[must_use]
+    pub fn recent(&self) -> &Recent {
+        &self.shared.recent
     }
 
     /// Whether notices wait or are being applied.

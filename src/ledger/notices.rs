@@ -22,6 +22,7 @@ use crate::notice::{
     AudienceShown, Cause, EventRef, ReportedSighting as Heard, Subject, What, Withdrawal,
 };
 use crate::pure::convert;
+use crate::recent::Committed;
 
 /// A notice that shares a transaction with others.
 #[derive(Debug)]
@@ -176,9 +177,10 @@ fn withdrawn_from(
     match withdraw::withdraw(unit, context.key(event), ending, change)? {
         Withdrawn::Claims(0) => {}
         Withdrawn::Claims(claims) => {
-            let withdrawn = change.withdrawn;
-            unit.then(move |_| {
+            let (withdrawn, heard) = (change.withdrawn, change.opened_at);
+            unit.then(move |shared| {
                 metrics::claims("gone", claims as u64);
+                shared.recent.committed(Committed::withdrawal(event, claims, why, heard));
                 tracing::info!(%event, claims, withdrawn, why, "withdrawal");
             });
         }

@@ -21,6 +21,7 @@ use super::time::unix;
 use super::writing::Context;
 use crate::metrics;
 use crate::notice::{Read, Receipt};
+use crate::recent::Recent;
 
 /// The result of taking in a notice that is not a small one.
 #[derive(Debug)]
@@ -199,7 +200,8 @@ impl RunningSnapshot {
             self.progress = Progress::Ending(ended);
             return Next::Step;
         }
-        report(self.head(), &ended.ending.counts, &ended.totals, self.received.elapsed());
+        let recent = self.applying.context.ledger.recent();
+        report(recent, self.head(), &ended.ending.counts, &ended.totals, self.received.elapsed());
         Next::End(Applied::Wholly)
     }
 }
@@ -211,7 +213,7 @@ fn answered(purpose: &Purpose, head: &SnapshotHead) -> Option<AnsweredRead> {
     Some(AnsweredRead { asked: read.asked, shown })
 }
 
-fn report(head: &SnapshotHead, counts: &Counts, totals: &Totals, took: Duration) {
+fn report(recent: &Recent, head: &SnapshotHead, counts: &Counts, totals: &Totals, took: Duration) {
     let left_out = || totals.skipped.iter().chain(counts.forbidden.iter());
     let skipped: Vec<String> =
         left_out().map(|(reason, count)| format!("{}={count}", reason.word())).collect();
@@ -233,6 +235,7 @@ fn report(head: &SnapshotHead, counts: &Counts, totals: &Totals, took: Duration)
     metrics::claims("gone", counts.gone as u64);
     for (reason, count) in left_out() {
         metrics::skipped(reason.word(), count);
+        recent.skipped(reason.word(), count);
     }
 }
 

@@ -17,7 +17,7 @@ use super::tables::claims::STEP;
 use crate::config::OnUnpublish;
 use crate::document::{Document, Spool};
 use crate::pure::convert::{self, Claim, Claims, EventFacts, Reason, Skipped};
-use crate::pure::misp::{Attribute, Event, NotAnEvent, Object};
+use crate::pure::misp::{Attribute, Event, NotAnEvent, Object, Tag};
 
 /// Where a document comes from.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +90,22 @@ pub(super) struct Totals {
     pub skipped: Skipped,
     /// MISP's numbers of all tags that it shows.
     pub tags: HashSet<i64>,
+    /// The names of all tags that it shows.
+    pub tag_names: HashSet<String>,
+}
+
+impl Totals {
+    /// Notes tags that the snapshot shows.
+    fn show(&mut self, tags: &[Tag<'_>]) {
+        for tag in tags {
+            // The numbers of all tags are kept, since a frame about a renamed tag names no event.
+            self.tags.insert(tag.id);
+            // Many attributes have the same tags.
+            if !self.tag_names.contains(tag.name.as_ref()) {
+                self.tag_names.insert(tag.name.as_ref().to_owned());
+            }
+        }
+    }
 }
 
 /// Converts an event into chunks of claims. The flag says whether the document answers a read.
@@ -221,8 +237,7 @@ fn hasher(salt: i64, origin: &Origin) -> blake3::Hasher {
 fn convert(event: &EventParts<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
     let mut conversion =
         Conversion { is_read, chunks, chunk: Chunk::default(), totals: Totals::default() };
-    // The numbers of all tags are kept, since a frame about a renamed tag names no event.
-    conversion.totals.tags.extend(event.head.tags.iter().map(|tag| tag.id));
+    conversion.totals.show(&event.head.tags);
     match event.each(|part| conversion.take(part)) {
         Ok(ControlFlow::Continue(())) => conversion.end(),
         Ok(ControlFlow::Break(())) => {}
@@ -262,7 +277,7 @@ impl Conversion<'_> {
     }
 
     fn attribute(&mut self, attribute: &Attribute<'_>, object: Option<&Object<'_>>) {
-        self.totals.tags.extend(attribute.tags.iter().map(|tag| tag.id));
+        self.totals.show(&attribute.tags);
         match convert::claims(attribute, object) {
             Ok(claims) => {
                 self.chunk.sighted.extend(sighted(attribute, &claims));

@@ -53,6 +53,10 @@ fn tag_one(
     context.applied.invalidate(&event);
     change.event = Some(event);
     let affected = tags::apply(unit, key, tag, change.opened_at / 1_000)?;
+    let marking = || context.views.iter().filter_map(|view| view.marking(&tag.tag)).max();
+    if let Some(level) = tag.attached.then(marking).flatten() {
+        unit.then(move |shared| shared.recent.marked(event, level));
+    }
     let unfinished = merge_affected(context, unit, event, &affected, change)?;
     if !change.is_empty() {
         let (tag, attached) = (tag.tag.clone(), tag.attached);
@@ -73,8 +77,10 @@ pub(super) fn altered(
 ) -> Result<()> {
     let events = event_tags::carriers(unit, context.source(), tag)?;
     if !events.is_empty() {
+        let carriers = events.clone();
         let events = events.len();
-        unit.then(move |_| {
+        unit.then(move |shared| {
+            carriers.iter().for_each(|event| shared.recent.retagged(*event));
             tracing::info!(
                 tag,
                 events,

@@ -10,7 +10,7 @@ use super::hash;
 use super::tables::claims::ClaimRow;
 use super::warninglists::{InForce, Warninglists};
 use crate::pure::convert::{ClaimFacts, EventFacts, Reason};
-use crate::pure::policy::{Judge, Policy, SideFacts};
+use crate::pure::policy::{Judge, Policy, SideFacts, Tlp};
 use crate::pure::stix::{Expiry, Identity, Merger, Observable, Rendering, Withdraw};
 
 /// The targets that see one merged set of indicators, and how it is made.
@@ -96,6 +96,17 @@ impl View {
     /// All its targets, enabled or not.
     pub(super) fn members(&self) -> impl Iterator<Item = &str> {
         self.targets.iter().chain(&self.disabled).map(String::as_str)
+    }
+
+    /// The strictest level that tags of these names say under its policy.
+    #[must_use]
+    pub fn strictest<'t>(&self, names: impl Iterator<Item = &'t str>) -> Tlp {
+        self.judge.strictest(names)
+    }
+
+    /// The level that a tag of this name says under its policy; `None` if it is no marking.
+    pub(super) fn marking(&self, tag: &str) -> Option<Tlp> {
+        self.judge.is_level(tag).then(|| self.judge.strictest([tag].into_iter()))
     }
 
     fn has(&self, target: &str) -> bool {

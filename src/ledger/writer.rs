@@ -20,6 +20,7 @@ use super::upkeep::Upkeep;
 use super::writing::{Context, WriterSettings};
 use super::{Lane, Ledger, Views, answer, publish, stand_in, whole};
 use crate::notice::{Notice, Receipt, What};
+use crate::recent::Arrival;
 
 /// Applies notices to the ledger until all intakes are gone.
 #[derive(Debug)]
@@ -172,6 +173,24 @@ impl Writer {
         is_small && self.small_since.get_or_insert_with(Instant::now).elapsed() < SMALL_TURNS
     }
 
+    /// Shows to people that news came.
+    fn note_arrival(&self, what: &What, received: std::time::Instant) {
+        let how = match what {
+            What::Announced(_) => Arrival::Webhook,
+            What::Read(_) => Arrival::Rest,
+            // The relay itself tells of a gap.
+            What::Gap(_) => return,
+            What::Published(_)
+            | What::Withdrawn(_)
+            | What::Tagged(_)
+            | What::TagAltered(_)
+            | What::Sighted(_)
+            | What::Touched(_)
+            | What::Warninglist(_) => Arrival::Feed,
+        };
+        self.context.ledger.recent().arrived(how, received);
+    }
+
     /// Applies small notices together, as many as wait in line.
     async fn take_small(&mut self) {
         let (mut batch, mut waiting) = (Vec::new(), Vec::new());
@@ -179,6 +198,7 @@ impl Writer {
             self.look_at_first();
             let Some(notice) = self.first.take_if(|first| is_small(&first.what)) else { break };
             let Notice { what, received, done, memory } = notice;
+            self.note_arrival(&what, received);
             batch.push(Arc::new(SmallNotice { what, received }));
             waiting.push(Waiting { done, _memory: memory });
         }
@@ -203,6 +223,7 @@ impl Writer {
     async fn take(&mut self, notice: Notice) {
         self.mark_busy();
         let Notice { what, received, done, memory } = notice;
+        self.note_arrival(&what, received);
         let waiting = Waiting { done, _memory: memory };
         let heard = unix(std::time::SystemTime::now() - received.elapsed());
         let context = &self.context;

@@ -1,6 +1,7 @@
 //! The pure core: the same input always gives the same output. Nothing here does I/O, reads a clock or logs;
 //! the test `pure_rooms_touch_nothing_outside` checks every file of this folder.
 
+pub mod age;
 pub mod backoff;
 pub mod convert;
 pub mod count;

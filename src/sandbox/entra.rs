@@ -18,11 +18,11 @@ use uuid::Uuid;
 use super::access::{Access, object_id};
 use super::assertion;
 use super::fault::SignInFault;
-use super::form::{Fields, header};
 use super::refusal::{EntraRefusal, answer};
 use super::settings::{Account, Settings};
 use super::state::{SandboxState, Token, World};
 use crate::config::Secret;
+use crate::http::fields::{Fields, header};
 
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 

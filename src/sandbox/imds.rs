@@ -14,9 +14,9 @@ use serde_json::json;
 use super::Sandbox;
 use super::access::{Access, Federated, MachineIdentity};
 use super::entra;
-use super::form::Fields;
 use super::refusal::answer;
 use super::state::World;
+use crate::http::fields::Fields;
 
 const PATH: &str = "/metadata/identity/oauth2/token";
 const API_VERSIONS: [&str; 2] = ["2018-02-01", "2019-08-01"];

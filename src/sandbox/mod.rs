@@ -7,7 +7,6 @@ mod certificate;
 mod connection;
 mod entra;
 mod fault;
-mod form;
 mod imds;
 mod life;
 mod manage;

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::fault::Fault;
-use super::form::{Fields, bearer};
 use super::refusal::DraftAnswer;
 use super::state::{self, World};
 use super::validate::{self, UploadBatch};
+use crate::http::fields::{Fields, bearer};
 
 /// An upload API: the end of its path, its version, and the list in its body. The older two are those of
 /// <https://learn.microsoft.com/en-us/azure/sentinel/upload-indicators-api>.

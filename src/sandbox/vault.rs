@@ -10,9 +10,9 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::access::Kept;
-use super::form::{bearer, header};
 use super::refusal::answer;
 use super::state::World;
+use crate::http::fields::{bearer, header};
 
 /// `GET /secrets/{name}` and, with an empty version too, `GET /secrets/{name}/{version}`
 pub(super) async fn secret(

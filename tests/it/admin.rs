@@ -8,9 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use misp_sentinel_relay::admin::control::{self, SOCKET};
-use misp_sentinel_relay::admin::{Means, RunningRelay, Services, Status, http};
+use misp_sentinel_relay::admin::{Means, OperatorsDesk, RunningRelay, Services, Status, http};
 use misp_sentinel_relay::commands;
 use misp_sentinel_relay::compare::Readback;
+use misp_sentinel_relay::config::Admin;
 use misp_sentinel_relay::deliver::Health;
 use misp_sentinel_relay::http::LOCAL;
 use misp_sentinel_relay::intake::zmq::EndpointStatus;
@@ -30,7 +31,7 @@ use crate::support::relay::ageless;
 use crate::support::sandbox::PATIENCE;
 use crate::support::webhook::{Client, Reply, recorded};
 
-fn services(relay: &Relay) -> Services {
+pub(crate) fn services(relay: &Relay) -> Services {
     let endpoint = EndpointStatus {
         endpoint: "tcp://misp-core:50000".to_owned(),
         error: Some("refused: is Plugin.ZeroMQ_enable on?".to_owned()),
@@ -58,25 +59,33 @@ fn services(relay: &Relay) -> Services {
     }
 }
 
-struct Served {
+pub(crate) struct Served {
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Served {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
     }
 }
 
 fn serve_http(relay: &Relay) -> (SocketAddr, Served) {
+    serve_http_as(relay, relay.config.admin.clone())
+}
+
+/// Serves the admin listener with these settings.
+pub(crate) fn serve_http_as(relay: &Relay, settings: Admin) -> (SocketAddr, Served) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let recorder = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&recorder, || metrics::counter!("relay_test_total").increment(7));
     let stop = CancellationToken::new();
-    let serving = http::serve(listener, services(relay), recorder.handle(), stop.clone());
+    let (services, recorded) = (services(relay), recorder.handle());
+    let explain = commands::answered_by_relay().explain;
+    let desk = OperatorsDesk { settings, services, recorded, explain };
+    let serving = http::serve(listener, desk, stop.clone());
     (address, Served { stop, task: tokio::spawn(serving) })
 }
 
@@ -90,7 +99,7 @@ fn serve_control(relay: &Relay) -> Served {
 
 async fn get(address: SocketAddr, path: &str) -> Reply {
     let mut client = Client::connect(address).await;
-    client.write(format!("GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n").as_bytes()).await;
+    client.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await;
     client.reply().await
 }
 
@@ -114,7 +123,8 @@ async fn probes_metrics_and_status_are_served() {
     assert_eq!(running.process_id, std::process::id());
     assert_eq!(running.endpoints[0].endpoint, "tcp://misp-core:50000");
     assert_eq!(status.ledger.targets[0].target, TARGET);
-    assert_eq!(get(address, "/").await.status, 404);
+    assert_eq!(get(address, "/").await.status, 200);
+    assert_eq!(get(address, "/nothing").await.status, 404);
     served.stop().await;
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }

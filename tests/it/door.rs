@@ -112,7 +112,7 @@ fn settings(data_dir: &Path) -> ConfigSource {
 }
 
 fn options() -> status::StatusOptions {
-    status::StatusOptions { json: false }
+    status::StatusOptions { json: false, watch: None }
 }
 
 #[tokio::test]

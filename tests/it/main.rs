@@ -84,6 +84,12 @@ mod mapping;
 #[cfg(test)]
 mod misp_docker;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
+mod page_in_browser;
+#[cfg(test)]
+mod page_under_load;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod reads;
@@ -107,6 +113,8 @@ mod sandbox_misp;
 mod settings;
 #[cfg(test)]
 mod sightings;
+#[cfg(test)]
+mod status_watch;
 #[cfg(test)]
 mod suppress;
 #[cfg(test)]

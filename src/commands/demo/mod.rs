@@ -18,14 +18,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
 use chrono::Utc;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::is_closed_pipe;
-use super::output::width;
-use crate::admin::control::Control;
+use super::output::{is_dumb, width};
+use crate::admin::Commands;
 use crate::signals::stop_asked;
 use crate::{logging, metrics};
 use play::Play;
@@ -61,7 +60,7 @@ struct Stopped;
 ///
 /// # Errors
 /// The stand-in for Sentinel does not hold what MISP says, or a part could not be started.
-pub async fn run(options: DemoOptions, commands: Router<Control>) -> anyhow::Result<()> {
+pub async fn run(options: DemoOptions, commands: Commands) -> anyhow::Result<()> {
     let stop = stop_asked()?;
     let mut out = io::stdout();
     if let Some(address) = options.feed {
@@ -196,6 +195,5 @@ fn spread(times: &[Duration]) -> String {
 }
 
 fn understands_ansi() -> bool {
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    !dumb && std::env::var_os("NO_COLOR").is_none()
+    !is_dumb() && std::env::var_os("NO_COLOR").is_none()
 }

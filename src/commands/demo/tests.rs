@@ -24,7 +24,7 @@ async fn played(steps: Vec<DemoStep>) -> (anyhow::Result<()>, String) {
         result
     };
     let (ended, result) =
-        tokio::join!(relay.run(recorded, crate::commands::routes(), stop.clone()), acts);
+        tokio::join!(relay.run(recorded, crate::commands::answered_by_relay(), stop.clone()), acts);
     ended.unwrap();
     drop(play);
     (result, String::from_utf8(shown).unwrap())

@@ -22,9 +22,9 @@ use uuid::Uuid;
 
 use super::access::object_id;
 use super::fault::Fault;
-use super::form::{Fields, bearer, header};
 use super::refusal::DraftAnswer;
 use super::state::{Managed, World};
+use crate::http::fields::{Fields, bearer, header};
 
 const API_VERSION: &str = "2025-07-01-preview";
 

@@ -1,5 +1,6 @@
 //! Helpers that several tests use.
 
+pub(crate) mod browser;
 pub(crate) mod clock;
 pub(crate) mod database;
 pub(crate) mod event;

@@ -131,6 +131,11 @@ impl Relay {
         program().args(arguments).envs(self.settings.iter().cloned()).output().unwrap()
     }
 
+    /// The settings of all commands.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (String, String)> {
+        self.settings.iter().cloned()
+    }
+
     /// The same from the relay's folder, with a relative `ledger.data_dir`.
     pub(crate) fn command_in_folder(&self, arguments: &[&str]) -> std::process::Output {
         let settings = self.settings.iter().cloned();

@@ -99,6 +99,12 @@ impl Terminal {
         self.master.write_all(b"\x04").unwrap();
     }
 
+    /// Sends what Ctrl-C sends to a program in a session of its own.
+    pub(crate) fn interrupt(&self) {
+        let process = self.program.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", "INT", &process]).status().unwrap().success());
+    }
+
     /// Types a line once the terminal shows no more what is typed.
     pub(crate) async fn type_hidden(&mut self, line: &str) {
         let is_hidden = |terminal: &Self| {

@@ -130,7 +130,7 @@ impl Relay {
         let relay = app::Relay::build(self.config(), RunOptions::default()).await.unwrap();
         let stop = CancellationToken::new();
         let recorded = PrometheusBuilder::new().build_recorder().handle();
-        let task = tokio::spawn(relay.run(recorded, commands::routes(), stop.clone()));
+        let task = tokio::spawn(relay.run(recorded, commands::answered_by_relay(), stop.clone()));
         Running::Here { stop, task }
     }
 

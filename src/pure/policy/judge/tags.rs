@@ -51,6 +51,15 @@ impl Judge {
         verdict.is_included |= is_standing && self.tags.includes(&tag.name);
     }
 
+    /// The strictest level that tags of these names say; else that of untagged.
+    pub fn strictest<'t>(&self, names: impl Iterator<Item = &'t str>) -> Tlp {
+        let levels = names.filter_map(|name| match self.marks.read(name)? {
+            Mark::Level(level) => Some(level),
+            Mark::HidesSource => None,
+        });
+        levels.max().unwrap_or(self.policy.tlp_untagged.judged())
+    }
+
     /// The strictest level of the tags, or the level of `policy.tlp_untagged` if no tag has one.
     pub(super) fn level(&self, tags: TagVerdict) -> Tlp {
         tags.strictest.unwrap_or(self.policy.tlp_untagged.judged())

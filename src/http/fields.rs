@@ -5,10 +5,11 @@ use axum::http::{HeaderMap, HeaderName};
 
 /// The fields of a form or a query.
 #[derive(Debug)]
-pub(super) struct Fields(Vec<(String, String)>);
+pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    pub(super) fn of(text: &str) -> Self {
+    /// Reads what stands behind the `?` of a URL, or in the body of a form.
+    pub fn of(text: &str) -> Self {
         let Ok(mut url) = reqwest::Url::parse("https://form.invalid/") else {
             return Self(Vec::new());
         };
@@ -17,18 +18,18 @@ impl Fields {
     }
 
     /// Returns the first field of this name; empty if there is none.
-    pub(super) fn get(&self, name: &str) -> &str {
+    pub fn get(&self, name: &str) -> &str {
         let found = self.0.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 }
 
 /// Returns the text of a header; empty if there is none.
-pub(super) fn header(headers: &HeaderMap, name: HeaderName) -> &str {
+pub fn header(headers: &HeaderMap, name: HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// Returns the token that a request shows; empty if it shows none.
-pub(super) fn bearer(headers: &HeaderMap) -> &str {
+pub fn bearer(headers: &HeaderMap) -> &str {
     header(headers, AUTHORIZATION).strip_prefix("Bearer ").unwrap_or_default()
 }

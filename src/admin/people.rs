@@ -1,0 +1,165 @@
+//! Answers the requests of people's browsers: who may look, the overview, the search and the sign-in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use chrono::Utc;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::desk::Desk;
+use super::page::{self, Searched, Sight};
+use super::request::Explain;
+use crate::http::fields::Fields;
+use crate::pure::explain::{ExplainLine, Story};
+use crate::pure::policy::Tlp;
+
+/// How long a search may take, MISP's answers included.
+const SEARCH: Duration = Duration::from_secs(10);
+
+/// How many stories a search shows.
+const MOST_STORIES: usize = 20;
+
+/// How many notes a search shows.
+const MOST_NOTES: usize = 20;
+
+/// How many characters a search may name.
+const LONGEST: usize = 1_000;
+
+/// Refuses a request under a name that is not ours.
+pub(super) async fn know_the_name(
+    State(desk): State<Arc<Desk>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if desk.visitors.is_named(request.headers()) {
+        return next.run(request).await;
+    }
+    let words = "this relay is not known under the name in the request's Host header; ask for it as localhost or by its address, or add the name to admin.hosts\n";
+    (StatusCode::MISDIRECTED_REQUEST, words).into_response()
+}
+
+/// Refuses a request without the token, where one is set. People get the form to sign in.
+pub(super) async fn admit(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    if desk.visitors.may_look(request.headers()) {
+        return next.run(request).await;
+    }
+    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+    if is_browser(request.headers()) {
+        return (StatusCode::UNAUTHORIZED, challenge, page::sign_in(false)).into_response();
+    }
+    let words = "show admin.token, as the header Authorization: Bearer TOKEN\n";
+    (StatusCode::UNAUTHORIZED, challenge, words).into_response()
+}
+
+fn is_browser(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("text/html"))
+}
+
+/// Takes the token from the form, and gives a cookie for it.
+pub(super) async fn sign_in(State(desk): State<Arc<Desk>>, form: String) -> Response {
+    let form = Fields::of(&form);
+    if !desk.visitors.is_token(form.get("token").as_bytes()) {
+        return (StatusCode::UNAUTHORIZED, page::sign_in(true)).into_response();
+    }
+    let headers =
+        [(header::SET_COOKIE, desk.visitors.cookie()), (header::LOCATION, "./".to_owned())];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+pub(super) async fn overview(State(desk): State<Arc<Desk>>, uri: Uri) -> Response {
+    let paused = uri.query() == Some("paused");
+    match desk.status.get(&desk.services).await {
+        Ok(status) => {
+            let history = desk.services.ledger.recent().now();
+            let (now, show_tlp) = (Utc::now(), desk.settings.show_tlp);
+            let sight = Sight { status: &status, history: &history, now, show_tlp };
+            page::overview(sight, paused).into_response()
+        }
+        Err(error) => {
+            let words = page::fault(&format!("The ledger cannot be read: {error}"));
+            (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
+        }
+    }
+}
+
+pub(super) async fn search(State(desk): State<Arc<Desk>>, uri: Uri) -> Response {
+    let fields = Fields::of(uri.query().unwrap_or_default());
+    let asked = fields.get("q").trim();
+    let show_tlp = desk.settings.show_tlp;
+    if asked.is_empty() {
+        return page::search("", None, show_tlp).into_response();
+    }
+    if asked.chars().count() > LONGEST {
+        let ended = Some(format!("It is longer than {LONGEST} characters."));
+        let found = Searched { ended, ..Searched::default() };
+        return (StatusCode::BAD_REQUEST, page::search("", Some(&found), show_tlp)).into_response();
+    }
+    let found = find(&desk, asked).await;
+    page::search(asked, Some(&found), show_tlp).into_response()
+}
+
+/// Finds out what became of something, within a time and one search after the other.
+async fn find(desk: &Desk, asked: &str) -> Searched {
+    let mut found = Searched::default();
+    let searching = async {
+        let turn = desk.searching.acquire().await;
+        let ended = gather(desk, asked, &mut found).await;
+        drop(turn);
+        ended
+    };
+    let ended = timeout(SEARCH, searching).await;
+    found.ended = ended.unwrap_or_else(|_| {
+        let words = "The search was ended after 10 s: `misp-sentinel-relay explain` takes longer.";
+        Some(words.to_owned())
+    });
+    found
+}
+
+/// Gathers what the command `explain` would print. Returns why there is no more, unless that is all.
+async fn gather(desk: &Desk, asked: &str, found: &mut Searched) -> Option<String> {
+    let (lines, mut told) = mpsc::channel(1);
+    let asked = Explain { what: asked.to_owned(), stix: false };
+    let mut explaining = (desk.explain.execute)(&desk.services, asked, lines);
+    let mut failed = None;
+    let mut is_over = false;
+    loop {
+        let line = tokio::select! {
+            line = told.recv() => line,
+            explained = &mut explaining, if !is_over => {
+                (is_over, failed) = (true, explained.err());
+                continue;
+            }
+        };
+        match line {
+            None => return failed.map(|error| format!("{error:#}")),
+            Some(ExplainLine::Note(note)) if found.notes.len() < MOST_NOTES => {
+                found.notes.push(note)
+            }
+            Some(ExplainLine::Story(story)) if found.stories.len() < MOST_STORIES => {
+                let level = level_of(desk, &story);
+                found.stories.push((*story, level));
+            }
+            // Nobody listens any more, and so it ends.
+            Some(_) => {
+                let words = "There is more: `misp-sentinel-relay explain` shows all of it.";
+                return Some(words.to_owned());
+            }
+        }
+    }
+}
+
+/// Returns the strictest level that the tags of an attribute and its event say. `None`: they could not be read.
+fn level_of(desk: &Desk, story: &Story) -> Option<Tlp> {
+    let levels = desk.services.views.iter().map(|view| {
+        // What else a story says of a tag makes it one of an unknown level, which counts as red.
+        let names = story.tags.iter().map(|tag| tag.strip_suffix(" (local)").unwrap_or(tag));
+        view.strictest(names)
+    });
+    levels.max().filter(|_| story.is_read())
+}

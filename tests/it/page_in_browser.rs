@@ -1,0 +1,187 @@
+//! Looks at the page with a real browser: a healthy relay, one in trouble, and one that was just started. The pictures
+//! are kept in target/screenshots.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use misp_sentinel_relay::sandbox::Sandbox;
+use misp_stand_in::{Frame, Misp, MispServer, MispSettings, NewAttribute, NewEvent};
+use serde_json::Value;
+
+use super::support::browser::Browser;
+use super::support::publisher::Publisher;
+use super::support::relay::Relay;
+use super::support::sandbox::start;
+
+const KEY: &str = "SiteAdministratorsKeyOfTheMispStandIn000";
+
+const DESKTOP: (u32, u32) = (1_280, 2_000);
+const PHONE: (u32, u32) = (360, 4_000);
+
+/// What a stranger may call an event.
+const ATTACK: &str = "<script>document.title='attacked'</script><img src=x onerror=alert(1)>";
+
+/// A MISP that publishes, a relay beside it, and a Sentinel.
+struct Setup {
+    misp: Misp,
+    _rest: MispServer,
+    publisher: Arc<Publisher>,
+    heart: tokio::task::JoinHandle<()>,
+    _sandbox: Sandbox,
+    relay: Relay,
+}
+
+impl Drop for Setup {
+    fn drop(&mut self) {
+        self.heart.abort();
+    }
+}
+
+impl Setup {
+    async fn with(settings: &[(&str, &str)]) -> Self {
+        let misp = Misp::new(chrono::Utc::now().timestamp());
+        let rest = MispServer::start(misp.clone(), MispSettings::default()).await.unwrap();
+        let (sandbox, publisher) = (start().await, Arc::new(Publisher::bind()));
+        let url = rest.base_url();
+        let quota = [
+            ("MSR_MISP__URL", url.as_str()),
+            ("MSR_MISP__KEY", KEY),
+            ("MSR_DELIVERY__QUOTA_REQUESTS", "99"),
+            ("MSR_DELIVERY__QUOTA_WINDOW", "60s"),
+        ];
+        let settings: Vec<(&str, &str)> =
+            quota.into_iter().chain(settings.iter().copied()).collect();
+        let relay = Relay::start(&sandbox, &publisher, &settings).await;
+        let heart = tokio::spawn(beat(Arc::clone(&publisher)));
+        Self { misp, _rest: rest, publisher, heart, _sandbox: sandbox, relay }
+    }
+
+    /// The address of the page after so many starts, as the log tells it.
+    async fn address(&self, starts: usize) -> String {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let log = self.relay.log();
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let told = lines.filter(|line| line.to_string().contains("the admin listener serves"));
+            if let Some(line) = told.skip(starts - 1).last() {
+                let address = line.pointer("/address").or(line.pointer("/fields/address"));
+                return format!("http://{}", address.unwrap().as_str().unwrap());
+            }
+            assert!(Instant::now() < deadline, "{log}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn send(&self, frames: Vec<Frame>) {
+        for frame in frames {
+            self.publisher.send(&frame.bytes).await;
+        }
+    }
+
+    /// Adds an event with domains, and publishes it.
+    async fn publish(&self, title: &str, tags: &[&str], domains: &[&str]) {
+        let event = NewEvent {
+            info: title.to_owned(),
+            tags: tags.iter().map(|tag| ((*tag).to_owned(), false)).collect(),
+            attributes: domains.iter().map(|domain| NewAttribute::new("domain", domain)).collect(),
+            ..NewEvent::default()
+        };
+        let uuid = event.uuid;
+        self.send(self.misp.add_event(event)).await;
+        self.send(self.misp.publish(uuid)).await;
+    }
+}
+
+async fn beat(publisher: Arc<Publisher>) {
+    for uptime in 1.. {
+        publisher.send_heartbeat(uptime).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// What the browser complains of: a script that was refused, a file that was not found.
+async fn nothing_is_complained_of(browser: &Browser) {
+    assert_eq!(browser.console().await, [""; 0]);
+    assert_eq!(browser.value("document.scripts.length").await, 0);
+}
+
+async fn nothing_is_wider_than_the_window(browser: &Browser) {
+    let [content, window] = [
+        browser.value("document.documentElement.scrollWidth").await,
+        browser.value("window.innerWidth").await,
+    ];
+    assert!(content.as_u64() <= window.as_u64() && window == 360, "{content} of {window}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_what_arrives_without_a_click() {
+    let Some(browser) = Browser::start().await else { return };
+    let setup = Setup::with(&[]).await;
+    let address = setup.address(1).await;
+    browser.look(DESKTOP, false).await;
+    browser.open(&address).await;
+    browser.wait_for("None since the relay was started").await;
+    browser.wait_for("caught up").await;
+    browser.picture("first-start", DESKTOP, false).await;
+    nothing_is_complained_of(&browser).await;
+
+    setup
+        .publish(
+            "OSINT: infrastructure of a phishing kit",
+            &["tlp:clear"],
+            &["login.evil.example", "cdn.evil.example"],
+        )
+        .await;
+    setup.publish("Incident 2026-117, under embargo", &["tlp:amber"], &["c2.evil.example"]).await;
+    browser.wait_for("3 of 3").await;
+    browser.wait_for("sandbox after").await;
+    browser.picture("healthy-desktop", DESKTOP, false).await;
+    browser.picture("healthy-dark", DESKTOP, true).await;
+    setup.publish(ATTACK, &["tlp:green"], &["attack.evil.example"]).await;
+    // Nobody touches the page: it loads itself again.
+    let text = browser.wait_for(ATTACK).await;
+    assert!(text.contains("title not shown") && !text.contains("under embargo"), "{text}");
+    let text = browser.wait_for("4 of 4").await;
+    assert!(text.contains("All is well"), "{text}");
+    assert_ne!(browser.value("document.title").await, "attacked");
+    nothing_is_complained_of(&browser).await;
+    browser.look(DESKTOP, true).await;
+    let paper = browser.value("getComputedStyle(document.body).backgroundColor").await;
+    assert_eq!(paper, "rgb(15, 20, 25)");
+    browser.picture("healthy-phone", PHONE, false).await;
+    nothing_is_wider_than_the_window(&browser).await;
+
+    browser.look(PHONE, false).await;
+    browser.open(&format!("{address}/search?q=login.evil.example")).await;
+    browser.wait_for("delivered: Sentinel accepted it").await;
+    nothing_is_wider_than_the_window(&browser).await;
+    browser.picture("search-phone", PHONE, false).await;
+    browser.picture("search-desktop", DESKTOP, false).await;
+    nothing_is_complained_of(&browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_relay_in_trouble_says_what_helps() {
+    let Some(browser) = Browser::start().await else { return };
+    let mut setup = Setup::with(&[]).await;
+    setup.publish("OSINT: a campaign", &["tlp:clear"], &["evil.example"]).await;
+    browser.look(DESKTOP, false).await;
+    browser.open(&setup.address(1).await).await;
+    browser.wait_for("1 of 1").await;
+    // The relay is started again while MISP's feed is down.
+    setup.heart.abort();
+    assert!((&mut setup.heart).await.is_err(), "the heart beats on");
+    Arc::get_mut(&mut setup.publisher).unwrap().stop();
+    setup.relay.stop();
+    setup.relay.restart_alone().await;
+    let address = setup.address(2).await;
+    browser.open(&address).await;
+    browser.wait_for("not connected").await;
+    let text = browser.wait_for("None since the relay was started").await;
+    assert!(text.contains("misp-sentinel-relay check"), "{text}");
+    browser.picture("degraded-desktop", DESKTOP, false).await;
+    browser.picture("degraded-dark", DESKTOP, true).await;
+    browser.picture("degraded-phone", PHONE, false).await;
+    nothing_is_wider_than_the_window(&browser).await;
+    nothing_is_complained_of(&browser).await;
+}
