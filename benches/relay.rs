@@ -95,7 +95,7 @@ async fn large_event() {
     let frame = recorded_frame("zmq", "010630_misp_json.bin").frame;
     let sent = Instant::now();
     publisher.send(&frame).await;
-    while !relay.log().contains("\"message\":\"event committed\"") {
+    while !relay.log().contains("\"event_committed\"") {
         assert!(sent.elapsed() < Duration::from_secs(60));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -134,7 +134,7 @@ fn small_event(run: usize) -> String {
 
 fn ready_after(relay: &Relay) -> u64 {
     let log = relay.log();
-    let line = log.lines().find(|line| line.contains("relay ready")).unwrap();
+    let line = log.lines().find(|line| line.contains("relay_ready")).unwrap();
     serde_json::from_str::<serde_json::Value>(line).unwrap()["ready_after_ms"].as_u64().unwrap()
 }
 

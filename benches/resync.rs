@@ -108,7 +108,7 @@ async fn another_policy(relay: &mut Relay, publisher: &Publisher, sandbox: &Sand
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let first = began.elapsed();
-    while !relay.log().contains("the ledger is judged anew") {
+    while !relay.log().contains("judging_done") {
         assert!(began.elapsed() < Duration::from_secs(1_800), "{}", relay.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -192,7 +192,7 @@ async fn serve_all(url: &str) -> (Duration, usize) {
 /// So many resyncs have ended.
 async fn finished(relay: &Relay, times: usize) {
     let began = Instant::now();
-    while relay.log().matches("all events are read and compared").count() < times {
+    while relay.log().matches("resync_done").count() < times {
         assert!(began.elapsed() < Duration::from_secs(900), "{}", relay.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

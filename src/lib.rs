@@ -8,6 +8,8 @@ pub mod pure;
 
 // What everything stands on.
 pub mod caught;
+pub mod log_event;
+
 pub mod config;
 pub mod document;
 pub mod http;

@@ -7,6 +7,8 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::log_event::LogEvent;
+
 /// Returns a future that completes at the first SIGTERM or SIGINT from now on.
 ///
 /// # Errors
@@ -75,10 +77,18 @@ pub fn cancel(
         loop {
             let name = signals.next().await;
             if stop.is_cancelled() {
-                tracing::warn!("second signal: ending at once; what was committed is safe");
+                tracing::warn!(
+                    event = LogEvent::RelayKilled.word(),
+                    signal = name,
+                    "A second signal came, and the relay ends at once. What was committed is safe"
+                );
                 end_now();
             }
-            tracing::info!(signal = name, "stopping: finishing what is in hand");
+            tracing::info!(
+                event = LogEvent::RelayStopping.word(),
+                signal = name,
+                "The relay is stopping, and finishes what is in hand"
+            );
             // The first signal alone comes here, so there is no other cause yet.
             cause.set(name).ok();
             stop.cancel();

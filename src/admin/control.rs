@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use super::http::serve_until;
 use super::{LongRequest, Request, Services};
+use crate::log_event::LogEvent;
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "relay.sock";
@@ -149,7 +150,7 @@ where
     Q: DeserializeOwned + Send + 'static,
     A: Serialize + Send + 'static,
 {
-    let execute = request.execute;
+    let (execute, command) = (request.execute, request.path);
     let answer = async move |State(control): State<Control>, body: Bytes| {
         let asked: Q = read(&body)?;
         let Control { services, answers, stop } = control;
@@ -161,7 +162,12 @@ where
             Ok(Some(Err(error))) => failed(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),
             Ok(None) => failed(StatusCode::SERVICE_UNAVAILABLE, "the relay is being stopped"),
             Err(error) => {
-                tracing::error!(%error, "a command could not be answered");
+                tracing::error!(
+                    event = LogEvent::RelayFault.word(),
+                    %error,
+                    command,
+                    "The relay failed at a command. Report this with the log"
+                );
                 failed(StatusCode::INTERNAL_SERVER_ERROR, "the relay failed; its log says how")
             }
         })

@@ -10,7 +10,7 @@ mod tasks;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
@@ -30,6 +30,7 @@ use crate::intake::{Inbox, webhook};
 use crate::ledger::{
     InForce, Ledger, Member, StartError, TargetEntry, TargetMode, Views, load_warninglists,
 };
+use crate::log_event::{LogEvent, ms};
 use crate::notice::Notice;
 use crate::signals::{self, StopCause};
 use tasks::Tasks;
@@ -107,25 +108,30 @@ pub async fn run(
         let stop = CancellationToken::new();
         watching.spawn(signals::cancel(stop.clone(), Arc::clone(&cause))?);
         tracing::info!(
-            ready_after_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "relay ready"
+            event = LogEvent::RelayReady.word(),
+            ready_after_ms = ms(started.elapsed()),
+            "The relay is ready"
         );
         relay.run(recorded, commands, stop).await
     };
     let ended = Box::pin(ended).await;
     // The error is printed where the process ends; a log that is kept elsewhere names it as well.
     let fault = ended.as_ref().err().map(|error| format!("{error:#}"));
-    let ran_for = Duration::from_secs(started.elapsed().as_secs());
-    let ran_for = humantime::format_duration(ran_for);
+    let ran_ms = ms(started.elapsed());
     match fault.as_deref() {
         // The hint is for whoever reads the error: a log has one line for it.
         Some(fault) => {
             let why = fault.split_once("\n  hint: ").map_or(fault, |(why, _)| why);
-            tracing::error!(%why, %ran_for, "misp-sentinel-relay stopped");
+            tracing::error!(
+                event = LogEvent::RelayStopped.word(),
+                %why,
+                ran_ms,
+                "The relay stopped because of a fault"
+            );
         }
         None => {
             let why = cause.get().copied().unwrap_or("asked");
-            tracing::info!(%why, %ran_for, "misp-sentinel-relay stopped");
+            tracing::info!(event = LogEvent::RelayStopped.word(), %why, ran_ms, "The relay stopped");
         }
     }
     ended
@@ -195,8 +201,9 @@ impl Relay {
         stop.cancel();
         if tokio::time::timeout(grace, tasks.end()).await.is_err() {
             tracing::warn!(
-                grace_s = grace.as_secs_f64(),
-                "not all parts ended within the grace time: what was committed is safe, objects in requests are sent again"
+                event = LogEvent::GraceExceeded.word(),
+                grace_ms = ms(grace),
+                "Not all parts ended within delivery.grace. What was committed is safe, and objects in requests are sent again"
             );
         }
         // Only then is the run noted as ended. Otherwise the next start notes a gap and catches up.

@@ -9,6 +9,7 @@ use crate::compare::{ReadableTarget, Readback, is_asked, tells_used_up_ids};
 use crate::config::{Config, Target};
 use crate::deliver::{Sender, UploadAccess};
 use crate::ledger::{Ledger, StartError, Views};
+use crate::log_event::LogEvent;
 use crate::pure::stix::Withdraw;
 
 /// Returns the targets whose workspaces can be read back, with the tokens of their senders.
@@ -72,16 +73,21 @@ pub(super) async fn recover(
     }
     for place in readable(config, http, live)? {
         let name = &place.target;
-        tracing::info!(target = name, "the ledger is empty: reading back which ids are used up");
+        tracing::info!(
+            event = LogEvent::IdsReadBack.word(),
+            target = name,
+            "The ledger is empty, so the relay reads back which ids are used up"
+        );
         let noted = place.recover(ledger, views.name_of(name)).await.with_context(|| {
             format!(
                 "read back which ids target {name} has used up, since the ledger is empty and withdraw = \"revoke\" (or start once with --accept-duplicates)"
             )
         })?;
         tracing::warn!(
+            event = LogEvent::IdsUsedUp.word(),
             target = name,
             used_up = noted,
-            "used-up ids were read back; what lives there is sent once more as MISP shows it, and `verify --repair` withdraws what MISP no longer shows"
+            "Used-up ids were read back. What lives there is sent once more as MISP shows it, and `verify --repair` withdraws what MISP no longer shows"
         );
     }
     Ok(())

@@ -40,6 +40,7 @@ pub(super) fn intake(
         views: Arc::clone(views),
         guard: config.guard,
         accept_new_view: Arc::new(AtomicBool::new(accept_new_view)),
+        progress_every: config.log.progress_every,
     }))
 }
 

@@ -15,9 +15,11 @@ use crate::admin::{self, Commands, OperatorsDesk, Services};
 use crate::compare;
 use crate::config::ZeroMq;
 use crate::deliver::Sender;
+use crate::intake::rest::RestStatus;
 use crate::intake::zmq::{self, ZeroMqStatus};
 use crate::intake::{Inbox, webhook};
 use crate::ledger::{Ledger, Views, Writer};
+use crate::log_event::{LogEvent, ms};
 
 /// How often gauges are refreshed and histograms drained.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -127,11 +129,15 @@ async fn named(
 async fn drain(group: &mut Parts) {
     while let Some(ended) = group.join_next().await {
         match ended {
-            Ok(Ok(name)) => tracing::debug!(name, "ended"),
-            Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "a part failed"),
-            Err(error) => tracing::error!(%error, "a part failed"),
+            Ok(Ok(name)) => tracing::debug!(name, "A part of the relay ended"),
+            Ok(Err(error)) => tell_failed(&format!("{error:#}")),
+            Err(error) => tell_failed(&error.to_string()),
         }
     }
+}
+
+fn tell_failed(error: &str) {
+    tracing::error!(event = LogEvent::PartFailed.word(), error, "A part of the relay failed");
 }
 
 async fn feed(
@@ -183,7 +189,11 @@ async fn deliver_all(
 async fn judge_anew(ledger: &Ledger, views: &Views, stop: &CancellationToken) {
     let began = Instant::now();
     let progress = |objects| {
-        tracing::info!(objects, "judging the ledger anew: policy or rendering changed");
+        tracing::info!(
+            event = LogEvent::JudgingProgress.word(),
+            objects,
+            "The policy or the rendering changed, and the relay judges its ledger anew"
+        );
     };
     while !stop.is_cancelled() {
         let judged = tokio::select! {
@@ -191,7 +201,11 @@ async fn judge_anew(ledger: &Ledger, views: &Views, stop: &CancellationToken) {
             () = stop.cancelled() => return,
         };
         if matches!(judged, Ok(true)) {
-            tracing::info!(took_s = began.elapsed().as_secs(), "the ledger is judged anew");
+            tracing::info!(
+                event = LogEvent::JudgingDone.word(),
+                took_ms = ms(began.elapsed()),
+                "The ledger is judged anew"
+            );
         }
         if ledger.judge(judged.map(drop), "judge anew") {
             return;
@@ -212,9 +226,15 @@ async fn upkeep(watched: Services, recorded: PrometheusHandle, stop: Cancellatio
             _ = tick.tick() => {}
         }
         recorded.run_upkeep();
+        let rest = watched.relay.as_ref().and_then(|relay| relay.rest.as_ref());
+        rest.into_iter().for_each(RestStatus::tell_late);
         // A gauge that cannot be refreshed is no reason to end the relay.
         if let Err(error) = gauges::refresh(&watched).await {
-            tracing::warn!(%error, "cannot read the ledger");
+            tracing::warn!(
+                event = LogEvent::LedgerUnreadable.word(),
+                %error,
+                "The figures of the ledger cannot be read"
+            );
         }
     }
 }

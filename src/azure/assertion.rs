@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::certificate::{Certificate, CertificateError};
 use super::refusal::SignInError;
 use crate::config::Secret;
+use crate::log_event::LogEvent;
 
 /// The validity of an assertion, in seconds. Entra accepts no longer one.
 const LIFETIME: i64 = 600;
@@ -94,7 +95,12 @@ impl ClientAssertion for BySignature {
         self.ends.set(certificate.ends);
         let left = certificate.ends - now;
         if left < TimeDelta::days(REMINDER) {
-            tracing::warn!(%file, days = left.num_days(), "the certificate ends soon: make a new one");
+            tracing::warn!(
+                event = LogEvent::CertificateEnds.word(),
+                %file,
+                days = left.num_days(),
+                "The certificate ends soon. Make a new one"
+            );
         }
         let (id, audience) = (Uuid::new_v4(), &self.audience);
         let statement = statement(&certificate, &self.client_id, audience, id, now);

@@ -113,6 +113,7 @@ impl Tools {
                 http,
                 who: Who::ManagedIdentity,
                 metadata: Some(endpoint),
+                azure: self.azure.clone(),
             }),
         };
         Ok(ManagedIdentityCredential::new(Some(options))?)
@@ -130,8 +131,9 @@ impl Tools {
         let mut cloud = CustomConfiguration::default();
         authority.clone_into(&mut cloud.authority_host);
         let cloud = Some(Arc::new(CloudConfiguration::Custom(cloud)));
-        let http = self.http.clone();
-        ClientOptions { cloud, ..options(OurClient { http, who: Who::Entra, metadata: None }) }
+        let (http, azure) = (self.http.clone(), self.azure.clone());
+        let client = OurClient { http, who: Who::Entra, metadata: None, azure };
+        ClientOptions { cloud, ..options(client) }
     }
 }
 

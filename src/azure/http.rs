@@ -2,7 +2,7 @@
 //! proxy and time-outs are the same everywhere, and TLS is always verified.
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response, Url};
 
 use super::reply::Reply;
 use crate::config::Azure;
@@ -75,8 +75,16 @@ pub async fn read(mut response: Response, most: usize) -> reqwest::Result<Reply>
     Ok(reply)
 }
 
+/// Tells that no whole answer came: who was asked, where and by which way, and what went wrong.
+pub fn silence(who: &str, url: &Url, proxy: Option<&str>, why: &reqwest::Error) -> String {
+    let what = if why.is_connect() { "cannot be reached" } else { "gives no whole answer" };
+    let place = url.origin().ascii_serialization();
+    let way = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+    format!("{who} {what} at {place}{way}: {}", explain(why))
+}
+
 /// Returns a transport error in one line, with the remedy if the certificate is the cause.
-pub fn explain(error: &reqwest::Error) -> String {
+fn explain(error: &reqwest::Error) -> String {
     let text = chain(error);
     if certificate_error(error).is_some() {
         return format!(

@@ -17,6 +17,7 @@ use super::refusal::RefusedAnswer;
 use crate::caught::caught;
 use crate::config::{Azure, Credential, Proof, Secret};
 use crate::http::causes;
+use crate::log_event::{LogEvent, ms};
 use crate::metrics;
 use crate::pure::pacer::Pacer;
 
@@ -134,7 +135,11 @@ impl TokenSource {
             Some(good) => match self.sign_in().await {
                 Ok(token) => Ok(token),
                 Err(error) => {
-                    tracing::warn!(%error, "sign-in renewal failed; the present token is still good");
+                    tracing::warn!(
+                        event = LogEvent::SignInRenewalFailed.word(),
+                        %error,
+                        "The token cannot be renewed, and is still good for a while"
+                    );
                     self.with(|state| {
                         state.paused_until = Some(Instant::now() + self.tools.azure.sign_in_pause);
                         state.trouble = Some(format!("the token cannot be renewed: {error}"));
@@ -203,14 +208,21 @@ impl TokenSource {
         match tokio::time::timeout(self.tools.azure.token_timeout, secret.read_again()).await {
             Ok(Ok(Some(new))) => {
                 tracing::info!(
-                    "sign-in refused, but the secret has changed since: trying the new one"
+                    event = LogEvent::SecretChanged.word(),
+                    secret = "of the sign-in",
+                    "A secret was refused and has changed since, so the new one is tried"
                 );
                 *secret = new;
                 Some(sign_in)
             }
             Ok(Ok(None)) | Err(_) => None,
             Ok(Err(why)) => {
-                tracing::warn!(%why, "the secret of a refused sign-in cannot be read again");
+                tracing::warn!(
+                    event = LogEvent::SecretUnreadable.word(),
+                    secret = "of the sign-in",
+                    %why,
+                    "A secret was refused, and cannot be read again"
+                );
                 None
             }
         }
@@ -275,7 +287,11 @@ impl TokenSource {
                 return;
             }
             if let (Some(words), None) = (&trouble, &state.trouble) {
-                tracing::warn!(lasts_s = lasts.as_secs(), "{words}");
+                tracing::warn!(
+                    event = LogEvent::TokenShort.word(),
+                    lasts_ms = ms(lasts),
+                    "{words}"
+                );
             }
             state.last = Some((token.clone(), life));
             (state.paused_until, state.trouble) = (None, trouble);

@@ -11,10 +11,11 @@ use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request, StatusCode, 
 use azure_core::{Error, error::ErrorKind};
 use serde::Deserialize;
 
-use super::http::{explain, read};
+use super::http::{read, silence, way};
 use super::refusal::{RefusedAnswer, SignInError};
 use super::reply::Reply;
 use super::sign_in::Who;
+use crate::config::Azure;
 
 /// The longest body of an answer, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
@@ -31,6 +32,8 @@ pub(super) struct OurClient {
     pub(super) who: Who,
     /// The URL at which the metadata service is asked. Its client must not use a proxy.
     pub(super) metadata: Option<Url>,
+    /// How Azure is reached, for errors.
+    pub(super) azure: Azure,
 }
 
 impl OurClient {
@@ -64,9 +67,13 @@ impl HttpClient for OurClient {
         let who = self.who;
         let silent = |why: &str| {
             let address = address.origin().ascii_serialization();
-            SignInError::Unreachable(format!("{who} cannot be reached: {address}: {why}"))
+            SignInError::Unreachable(format!("{who} cannot be used at {address}: {why}"))
         };
-        let no_answer = |error: reqwest::Error| silent(&explain(&error));
+        let no_answer = |error: reqwest::Error| {
+            let proxy = self.metadata.is_none().then(|| way(&self.azure).proxy_to(&address));
+            let proxy = proxy.flatten();
+            SignInError::Unreachable(silence(&who.to_string(), &address, proxy.as_deref(), &error))
+        };
         let response = builder.send().await.map_err(no_answer)?;
         let headers = headers(response.headers());
         let Reply { status, body, is_cut, .. } =

@@ -127,7 +127,12 @@ impl Vault for KeyVaults {
         let address = SecretAddress::parse(address).ok_or("not the address of a secret")?;
         let tokens = self.tokens_for(&address.scope).map_err(|error| error.to_string())?;
         let bearer = Bearer { scope: address.scope.clone(), tokens: Arc::clone(&tokens) };
-        let client = OurClient { http: self.http.clone(), who: Who::KeyVault, metadata: None };
+        let client = OurClient {
+            http: self.http.clone(),
+            who: Who::KeyVault,
+            metadata: None,
+            azure: self.azure.clone(),
+        };
         let options = SecretClientOptions {
             client_options: options(client),
             ..SecretClientOptions::default()

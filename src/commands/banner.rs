@@ -3,14 +3,17 @@
 
 use super::version::version;
 use crate::config::{Config, ConfigSource};
+use crate::log_event::LogEvent;
+use crate::logging::nested;
 
 /// Logs what begins.
 pub(super) fn log(settings: &ConfigSource, config: &Config) {
     let file = settings.used_file();
     tracing::info!(
         version = version(),
+        event = LogEvent::RelayStarts.word(),
         config_file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string()),
-        variables = settings.variables().join(" "),
+        variables = nested(&settings.variables()),
         data_dir = %config.ledger.data_dir.display(),
         admin = %config.admin.listen,
         "misp-sentinel-relay starts"
@@ -18,19 +21,21 @@ pub(super) fn log(settings: &ConfigSource, config: &Config) {
     let misp = &config.misp;
     let webhook = misp.webhook.as_ref();
     tracing::info!(
-        zeromq = or_none(misp.zeromq.endpoints.join(" ")),
+        event = LogEvent::SourceConfigured.word(),
+        endpoints = nested(&misp.zeromq.endpoints),
         webhook = or_none(webhook.map(|hook| hook.listen.to_string()).unwrap_or_default()),
         rest = or_none(misp.rest.as_ref().map(|rest| rest.url.clone()).unwrap_or_default()),
-        "reads MISP"
+        "The relay reads MISP"
     );
     for target in &config.targets {
         tracing::info!(
-            target_name = target.name,
+            event = LogEvent::TargetConfigured.word(),
+            target = target.name,
             mode = if target.enabled { target.mode.word() } else { "not enabled" },
             workspace = %target.workspace_id,
             endpoint = target.endpoint,
             credential = target.credential.word(),
-            "sends to Sentinel"
+            "The relay sends to Sentinel"
         );
     }
 }

@@ -11,6 +11,7 @@ use crate::admin::{LongRequest, Needs, Services};
 use crate::app;
 use crate::compare::Cleanup;
 use crate::config::{ConfigSource, Target};
+use crate::log_event::LogEvent;
 use crate::pure::verify::VerifyLine;
 
 #[derive(Debug, Args)]
@@ -35,8 +36,13 @@ async fn end(services: &Services, asked: Cleanup, lines: Sender<VerifyLine>) -> 
     expect_another(&asked, &services.targets)?;
     let Cleanup { sourcesystem, target: of, apply, revoke } = &asked;
     if *apply {
-        let words = "another product's indicators are ended, as an operator asked";
-        tracing::warn!(sourcesystem, of, revoke, "{words}");
+        tracing::warn!(
+            event = LogEvent::OperatorCleanup.word(),
+            target = of,
+            sourcesystem,
+            revoke,
+            "Another product's indicators are ended, as an operator asked"
+        );
     }
     services.readback.cleanup(asked, lines).await
 }

@@ -9,6 +9,7 @@ use super::output::print;
 use super::{ConfigSource, door};
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::Forgotten;
+use crate::log_event::LogEvent;
 use crate::pure::count::Count;
 
 // Forgets a target that is not configured.
@@ -32,12 +33,18 @@ async fn delete(services: &Services, target: String) -> anyhow::Result<Forgotten
     let done = forgotten.context("the ledger cannot be written")?;
     match &done {
         Forgotten::Done { objects } => {
-            tracing::warn!(of = target, objects, "forgotten, as an operator asked");
+            tracing::warn!(
+                event = LogEvent::OperatorForget.word(),
+                target,
+                objects,
+                "A target is forgotten, as an operator asked"
+            );
         }
         Forgotten::Configured | Forgotten::Unknown { .. } => tracing::info!(
-            of = target,
+            event = LogEvent::OperatorForget.word(),
+            target,
             ?done,
-            "an operator asked to forget a target that is configured or not known: nothing was changed"
+            "An operator asked to forget a target that is configured or not known. Nothing was changed"
         ),
     }
     Ok(done)

@@ -12,6 +12,7 @@ use super::output::{print, time};
 use super::{ConfigSource, door};
 use crate::admin::{Needs, Nothing, Request, Services};
 use crate::ledger::{Adopted, Held, Ledger, may_empty};
+use crate::log_event::LogEvent;
 use crate::pure::count::Count;
 use crate::pure::safe;
 
@@ -108,7 +109,11 @@ async fn end(services: &Services, asked: Release) -> anyhow::Result<usize> {
     let Services { ledger, views, .. } = services;
     let released = ledger.release(views, asked.event, Ledger::now()).await;
     let claims = released.context("the ledger cannot be written")?;
-    tracing::warn!(claims, "held claims end, as an operator asked");
+    tracing::warn!(
+        event = LogEvent::OperatorRelease.word(),
+        claims,
+        "Held claims end, as an operator asked"
+    );
     Ok(claims)
 }
 
@@ -128,7 +133,10 @@ async fn may_be_empty(services: &Services) -> anyhow::Result<usize> {
     ledger.remember(&may_empty(source), &until).await.context("the ledger cannot be written")?;
     // The next look is asked for now, because the leave does not last long.
     ledger.look_again(source, Ledger::now()).await.context("the ledger cannot be written")?;
-    tracing::warn!("MISP may be empty, as an operator says");
+    tracing::warn!(
+        event = LogEvent::OperatorRelease.word(),
+        "MISP may be empty, as an operator says"
+    );
     Ok(0)
 }
 
@@ -149,7 +157,11 @@ async fn adopt(services: &Services) -> anyhow::Result<Option<usize>> {
         Adopted::InForce { withdrawn, .. } => withdrawn,
         Adopted::Same | Adopted::First | Adopted::Waiting { .. } => 0,
     };
-    tracing::warn!(withdrawn, "MISP's warninglists are in force, as an operator asked");
+    tracing::warn!(
+        event = LogEvent::OperatorRelease.word(),
+        withdrawn,
+        "MISP's warninglists are in force, as an operator asked"
+    );
     Ok(Some(withdrawn))
 }
 

@@ -10,6 +10,7 @@ use super::output::print;
 use crate::admin::{Needs, Request, Services};
 use crate::config::ConfigSource;
 use crate::ledger::Ledger;
+use crate::log_event::LogEvent;
 use crate::pure::count::Count;
 
 // Makes what Sentinel rejected pending again. The answer is how many objects that are.
@@ -36,8 +37,12 @@ async fn retry(services: &Services, target: Option<String>) -> anyhow::Result<u6
     }
     let retried = services.ledger.retry_rejected(target, Ledger::now()).await;
     let objects = retried.context("the ledger cannot be written")?;
-    let words = "rejected objects are pending again, as an operator asked";
-    tracing::info!(of = target, objects, "{words}");
+    tracing::info!(
+        event = LogEvent::OperatorRetry.word(),
+        target,
+        objects,
+        "Rejected objects are pending again, as an operator asked"
+    );
     Ok(objects)
 }
 

@@ -5,6 +5,7 @@ use super::banner;
 use crate::admin::Commands;
 use crate::app::{self, RunOptions};
 use crate::config::{self, Config, ConfigSource};
+use crate::log_event::LogEvent;
 use crate::logging::{self, LevelSwitch};
 use crate::metrics;
 
@@ -23,7 +24,7 @@ pub(super) async fn run(
     let recorded = metrics::install()?;
     banner::log(&settings, &config);
     for warning in config::warnings(&config) {
-        tracing::warn!("{warning}");
+        tracing::warn!(event = LogEvent::SettingDoubtful.word(), "{warning}");
     }
     let reload = move || reload(&settings, &switch);
     app::run(config, options, recorded, commands, reload).await
@@ -34,14 +35,22 @@ fn reload(settings: &ConfigSource, switch: &LevelSwitch) {
     let read = settings.log().map_err(anyhow::Error::from);
     match read.and_then(|log| switch.set(&log).map(|()| log.level)) {
         Ok(level) => {
-            tracing::info!(level, "SIGHUP: read log.level again; other settings need a restart");
+            tracing::info!(
+                event = LogEvent::LogLevelSet.word(),
+                log_level = level,
+                "SIGHUP had log.level read again. Other settings need a restart"
+            );
         }
         Err(error) => {
             // A mistake is told in several lines.
             let lines: Vec<String> =
                 error.to_string().lines().map(|line| line.trim().to_owned()).collect();
             let why = lines.join("; ");
-            tracing::warn!(%why, "SIGHUP: the level of the log stays as it was");
+            tracing::warn!(
+                event = LogEvent::LogLevelRefused.word(),
+                %why,
+                "SIGHUP had log.level read again, and it is a mistake. The level of the log stays as it was"
+            );
         }
     }
 }

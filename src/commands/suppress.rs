@@ -10,6 +10,7 @@ use super::output::{print, print_as, some_time, time};
 use crate::admin::{Needs, Nothing, Request, Services};
 use crate::config::ConfigSource;
 use crate::ledger::{Ledger, Lifted, Suppressed, Suppression, millis};
+use crate::log_event::LogEvent;
 use crate::pure::count::Count;
 use crate::pure::policy;
 use crate::pure::safe;
@@ -61,10 +62,23 @@ async fn withhold(services: &Services, asked: Suppress) -> anyhow::Result<Suppre
     let suppressed = ledger.suppress(views, value, reason, until, Ledger::now()).await;
     let done = suppressed.context("the ledger cannot be written")?;
     let Suppression { before, claims, indicators, .. } = &done;
-    let words = "suppressed, as an operator asked";
-    tracing::warn!(value, reason, until, claims, indicators, "{words}");
+    tracing::warn!(
+        event = LogEvent::OperatorSuppress.word(),
+        value,
+        reason,
+        until = until.map(time),
+        claims,
+        indicators,
+        "A value is suppressed, as an operator asked"
+    );
     for Lifted { value, until, reason } in before {
-        tracing::warn!(value, reason, until, "an earlier suppression is replaced");
+        tracing::warn!(
+            event = LogEvent::OperatorSuppress.word(),
+            value,
+            reason,
+            until = until.map(time),
+            "An earlier suppression is replaced"
+        );
     }
     Ok(done)
 }
@@ -91,11 +105,18 @@ async fn lift(services: &Services, asked: Unsuppress) -> anyhow::Result<Suppress
     let Suppression { before, claims, indicators, .. } = &done;
     if before.is_empty() {
         tracing::info!(
+            event = LogEvent::OperatorSuppress.word(),
             value,
-            "an operator asked to take a suppression back, and the value is not suppressed: nothing was changed"
+            "An operator asked to take a suppression back, and the value is not suppressed. Nothing was changed"
         );
     } else {
-        tracing::warn!(value, claims, indicators, "no longer suppressed, as an operator asked");
+        tracing::warn!(
+            event = LogEvent::OperatorSuppress.word(),
+            value,
+            claims,
+            indicators,
+            "A value is no longer suppressed, as an operator asked"
+        );
     }
     Ok(done)
 }

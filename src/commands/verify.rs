@@ -11,6 +11,7 @@ use super::door::{self, By};
 use super::output::{self, print, print_as, print_to_copy};
 use crate::admin::{LongRequest, Needs, Services};
 use crate::config::ConfigSource;
+use crate::log_event::LogEvent;
 use crate::pure::count::Count;
 use crate::pure::verify::{Cleaning, VerifyLine, VerifyReport, kql, text};
 
@@ -59,7 +60,11 @@ async fn compare(
             !services.ledger.is_judging(),
             "the relay is judging its ledger anew after a change of policy, and only then knows what to repair: try again when its log says that the ledger is judged anew"
         );
-        tracing::info!(of = target, "Sentinel is compared and repaired, as an operator asked");
+        tracing::info!(
+            event = LogEvent::OperatorRepair.word(),
+            target,
+            "Sentinel is compared and repaired, as an operator asked"
+        );
     }
     let Services { readback, ledger, .. } = services;
     readback.verify(ledger, target.as_deref(), repair, lines).await

@@ -3,7 +3,7 @@
 //! uploaded indicators were seen to succeed without an effect.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -14,7 +14,9 @@ use crate::azure::manage::WorkspaceObject;
 use crate::config::Management;
 use crate::deliver::Health;
 use crate::ledger::{Deletable, Deletion, Ledger, millis};
+use crate::log_event::{LogEvent, ms};
 use crate::metrics;
+use crate::pure::outage::{Down, Outage};
 use crate::pure::stix::Withdraw;
 use crate::pure::verify::lives;
 
@@ -37,17 +39,16 @@ pub async fn delete_withdrawn(
 ) {
     let deleting = |place: &&ReadableTarget| place.withdraw == Withdraw::Delete;
     let places: Vec<&ReadableTarget> = readback.places.iter().filter(deleting).collect();
+    let mut outages: Vec<Outage> = places.iter().map(|_| Outage::default()).collect();
     while !places.is_empty() && !stop.is_cancelled() {
-        for place in &places {
+        for (place, outage) in places.iter().zip(&mut outages) {
             let pass = Pass { ledger, place, rules };
             tokio::select! {
                 // A deletion that is interrupted here is still noted in the ledger, and is found there again.
                 () = stop.cancelled() => return,
                 done = pass.go() => {
                     health.update(&place.target, |health| health.deletion = why(&done));
-                    if let Err(error) = done {
-                        tracing::warn!(target = place.target, %error, "withdrawn indicators cannot be deleted now");
-                    }
+                    tell(&place.target, &done, outage);
                 }
             }
         }
@@ -63,6 +64,35 @@ pub async fn delete_withdrawn(
 fn why(done: &Result<(), LookError>) -> Option<String> {
     let error = done.as_ref().err()?;
     Some(format!("withdrawn indicators cannot be deleted now: {error}"))
+}
+
+/// Tells what is new about the deletions of a target.
+fn tell(target: &str, done: &Result<(), LookError>, outage: &mut Outage) {
+    let now = Instant::now();
+    match done {
+        Ok(()) => {
+            let Some(Down { lasted, failures }) = outage.over(now) else { return };
+            tracing::info!(
+                event = LogEvent::DeletionRecovered.word(),
+                target,
+                down_ms = ms(lasted),
+                failures,
+                "Withdrawn indicators can be deleted again"
+            );
+        }
+        Err(error) => {
+            let error = error.to_string();
+            let Some(Down { lasted, failures }) = outage.failed(&error, now) else { return };
+            tracing::warn!(
+                event = LogEvent::DeletionFailing.word(),
+                target,
+                error,
+                down_ms = ms(lasted),
+                failures,
+                "Withdrawn indicators cannot be deleted now"
+            );
+        }
+    }
 }
 
 struct Pass<'a> {
@@ -139,7 +169,12 @@ impl Pass<'_> {
         self.ledger.end_deletion(target, one, later(true), Ledger::now()).await?;
         if deleted.is_ok() {
             metrics::deleted(target);
-            tracing::info!(target, indicator = %one.stix_id, "a withdrawn indicator was deleted");
+            tracing::info!(
+                event = LogEvent::IndicatorDeleted.word(),
+                target,
+                indicator = %one.stix_id,
+                "A withdrawn indicator was deleted in Sentinel"
+            );
         }
         Ok(deleted?)
     }

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use tokio::sync;
 
 use super::unreadable::why_unreadable;
+use crate::log_event::LogEvent;
 
 /// A password, key or token. `Debug` and `Display` print `[redacted]`; only [`Secret::expose`]
 /// gives the text.
@@ -177,12 +178,21 @@ impl SharedSecret {
         match secret.read_again().await {
             Ok(None) => None,
             Ok(Some(new)) => {
-                tracing::info!("{what} was refused, and is another one now: trying that");
+                tracing::info!(
+                    event = LogEvent::SecretChanged.word(),
+                    secret = what,
+                    "A secret was refused and has changed since, so the new one is tried"
+                );
                 *self.secret.lock().unwrap_or_else(PoisonError::into_inner) = new.clone();
                 Some(new)
             }
             Err(why) => {
-                tracing::warn!(%why, "{what} was refused, and cannot be read again");
+                tracing::warn!(
+                    event = LogEvent::SecretUnreadable.word(),
+                    secret = what,
+                    %why,
+                    "A secret was refused, and cannot be read again"
+                );
                 None
             }
         }

@@ -45,7 +45,13 @@ pub fn senders(
         let view = views.name_of(&target.name);
         let name = target.name.clone();
         let most_objects = target.limits.max_objects;
-        let target = TargetDelivery::new(target, view, destination, health.clone());
+        let target = TargetDelivery::new(
+            target,
+            view,
+            destination,
+            health.clone(),
+            config.log.progress_every,
+        );
         let share = |quota: &QuotaUse| {
             quota.share(&name, most_objects);
             health.show_quota(&name, quota.clone());

@@ -46,11 +46,21 @@ impl Destination {
     ) -> Result<Self, BadEndpoint> {
         let timeout = config.delivery.request_timeout;
         let way = match target.mode {
-            Mode::Live => Way::Upload(upload::Client::new(http.clone(), target, timeout)?),
+            Mode::Live => {
+                Way::Upload(upload::Client::new(http.clone(), &config.azure, target, timeout)?)
+            }
             Mode::DryRun => Way::File(target.dry_run_file.clone()),
         };
         let (workspace, accept_body) = (target.workspace_id, config.delivery.accept_body);
         Ok(Self { workspace, api: target.api, accept_body, way })
+    }
+
+    /// Returns the host that requests go to. `None`: they go to a file.
+    pub(super) fn host(&self) -> Option<&str> {
+        match &self.way {
+            Way::Upload(client) => client.url().host_str(),
+            Way::File(_) => None,
+        }
     }
 
     /// Returns the file of a dry run. `None`: objects are sent to Sentinel.

@@ -148,6 +148,12 @@ impl Lanes {
         !withdrawals.is_empty()
     }
 
+    /// Whether anything of the backlog is open, picked or not.
+    pub(super) fn has_backlog(&self) -> bool {
+        let [.., backlog] = &self.lanes;
+        !backlog.is_empty()
+    }
+
     /// The changes with something to pick, those of the highest lane first.
     fn waiting(&self) -> impl Iterator<Item = &Turn> {
         self.lanes.iter().flatten().filter(|turn| !turn.pass.exhausted)

@@ -3,6 +3,7 @@
 //! sends (`destination`, `upload`), reads the answer (`outcome`) and settles it (`settle`). `state` decides
 //! how a target goes on.
 
+mod backlog;
 mod build;
 mod clock;
 mod destination;

@@ -107,6 +107,9 @@ impl Sender {
         let changed = ledger.changed();
         for target in &mut self.targets {
             target.lanes.refill(&self.ledger).await?;
+            if let Some(news) = target.backlog.news(target.lanes.has_backlog(), Instant::now()) {
+                tell::backlog(&self.ledger, &target.name, news).await;
+            }
         }
         let wake = self.send_what_can_be_sent().await?;
         let sleep = tokio::time::sleep(wake.unwrap_or_default());
@@ -199,6 +202,9 @@ impl Sender {
     fn signed_in<T>(&mut self, result: Result<T, SignInFailed>) -> Option<T> {
         match result {
             Ok(token) => {
+                if let Some(down) = self.session.outage.over(Instant::now()) {
+                    tell::signed_in_again(&self.names(), down);
+                }
                 let standing = self.session.standing();
                 self.targets.iter().for_each(|one| one.show_sign_in(&standing));
                 Some(token)
@@ -206,13 +212,21 @@ impl Sender {
             Err(SignInFailed { error, pause }) => {
                 // The session already holds all requests back. The targets are held as well, so that each shows the
                 // reason in its status.
-                tell::sign_in_failed(&error, pause);
+                let now = Instant::now();
+                let down = self.session.outage.failed(error.word(), now);
+                tell::sign_in_failed(&self.names(), &error, pause, down);
                 for target in &mut self.targets {
+                    // Told for all of them together. Each tells by itself when it takes something again.
+                    target.outage.failed("sign_in", now);
                     target.hold(pause, Some(error.to_string()));
                 }
                 None
             }
         }
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.targets.iter().map(|target| target.name.as_str()).collect()
     }
 
     /// Picks a batch for a target. `None`: nothing of what waited has to be sent.

@@ -11,6 +11,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use crate::azure::token::{SignInError, SignInStanding, TokenSource};
 use crate::config::{Delivery, Secret};
 use crate::pure::backoff::Backoff;
+use crate::pure::outage::Outage;
 use crate::pure::pacer::Pacer;
 
 /// The tokens and the quota of one credential.
@@ -38,6 +39,8 @@ pub(super) struct Session {
     pub is_token_good: bool,
     backoff: Backoff,
     refused_pause: Duration,
+    /// The sign-ins that failed since the last one that succeeded.
+    pub outage: Outage,
 }
 
 /// A failed sign-in, and the pause before the next one.
@@ -58,6 +61,7 @@ impl Session {
             is_token_good: false,
             backoff: Backoff::new(delivery.backoff_min, delivery.backoff_max),
             refused_pause: delivery.degraded_retry,
+            outage: Outage::default(),
         }
     }
 
@@ -143,6 +147,7 @@ mod tests {
             is_token_good: false,
             backoff: Backoff::new(SECOND, SECOND * 60),
             refused_pause: SECOND * 300,
+            outage: Outage::default(),
         }
     }
 

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::lanes::Picked;
 use super::outcome::UploadOutcome;
 use super::session::Session;
 use super::state::{DEGRADED_AFTER, Record, Ruling};
 use super::target_delivery::{FinishedRequest, TargetDelivery, record};
-use super::tell;
+use super::tell::{self, FailedUpload};
 use crate::config::Delivery;
-use crate::ledger::{Ledger, RejectedObject, SentVersion, Settlement, SqlResult};
+use crate::ledger::{Lane, Ledger, RejectedObject, SentVersion, Settlement, SqlResult};
 use crate::metrics;
 use crate::pure::backoff::Backoff;
 use crate::pure::pacer::Pacer;
@@ -34,13 +35,20 @@ pub(super) struct Settling<'s> {
 /// A pause in which nothing is sent to the target.
 struct Hold {
     pause: Duration,
-    /// The reason, if the operator must know it.
-    why: Option<String>,
+    /// The failure that it is for, if it is for one.
+    failure: Option<Failure>,
+}
+
+struct Failure {
+    why: String,
+    /// It has gone on for so long, or is such, that the operator must know.
+    degrades: bool,
 }
 
 impl Hold {
+    /// For something that only the operator can mend.
     fn with_reason(pause: Duration, why: String) -> Self {
-        Self { pause, why: Some(why) }
+        Self { pause, failure: Some(Failure { why, degrades: true }) }
     }
 }
 
@@ -60,13 +68,23 @@ impl Settling<'_> {
         let is_settled = followed.is_ok() && is_accepted && !is_early;
         // The objects are freed first, so that the batch after the pause may hold them again.
         self.target.answered(&request.picked, is_settled);
-        if let Some(Hold { pause, why }) = followed? {
-            if let Some(why) = &why {
-                tell::degraded(&self.target.name, pause, why);
+        if let Some(Hold { pause, failure }) = followed? {
+            if let Some(failure) = &failure {
+                self.tell_failure(failure, pause);
             }
-            self.target.hold(pause, why);
+            let degraded = failure.filter(|failure| failure.degrades);
+            self.target.hold(pause, degraded.map(|failure| failure.why));
         }
         Ok(())
+    }
+
+    fn tell_failure(&mut self, failure: &Failure, pause: Duration) {
+        let Failure { why, degrades } = failure;
+        let (word, degrades) = (self.request.response.outcome.word(), *degrades);
+        // By its kind and not by its words, which may hold the time or the number of a request.
+        let kind = if degrades { format!("degraded by {word}") } else { word.to_owned() };
+        let down = self.target.outage.failed(&kind, Instant::now());
+        tell::failed(self.target, FailedUpload { why, pause, degrades }, down);
     }
 
     /// Does what follows from the outcome. If the request was surely not processed, its objects are returned to
@@ -132,6 +150,8 @@ impl Settling<'_> {
         tell::refusals(&self.target.name, told);
         tell::accepted(self.target, request, &taken);
         self.show(&taken, refused.len());
+        self.note_backlog(&taken);
+        self.tell_recovery().await;
         let ruling = self.target.accepted(request.is_part);
         // From now on a 401 of another target is that target's own fault.
         self.session.accepted(request.token_number);
@@ -145,6 +165,24 @@ impl Settling<'_> {
         let recent = self.ledger.recent();
         recent.accepted(taken.len(), withdrawn.count());
         recent.rejected(refused);
+    }
+
+    fn note_backlog(&mut self, taken: &[Uuid]) {
+        let is_taken =
+            |one: &&Picked| one.lane == Lane::Backlog && taken.contains(&one.pending.object);
+        let objects = self.request.picked.iter().filter(is_taken).count();
+        self.target.backlog.accepted(objects as u64, Instant::now());
+    }
+
+    /// Tells that the target works again, if it did not. A request that left before a 429 came ends no wait.
+    async fn tell_recovery(&mut self) {
+        let now = Instant::now();
+        if self.target.state.retry.is_throttled(now) {
+            return;
+        }
+        if let Some(down) = self.target.outage.over(now) {
+            tell::recovered(self.ledger, &self.target.name, down).await;
+        }
     }
 
     /// Does what follows from a refusal, or from the answer to a part of a search.
@@ -171,7 +209,7 @@ impl Settling<'_> {
                 let objects: Vec<Uuid> = not_theirs.iter().map(|record| record.object).collect();
                 self.ledger.unreject(name, &objects, Ledger::now()).await?;
                 // Two bad records look like a bad target. A single object shows which it is, so it is tried at once.
-                Ok(Some(Hold { pause: self.delivery.backoff_min, why: None }))
+                Ok(Some(Hold { pause: self.delivery.backoff_min, failure: None }))
             }
             Ruling::StillMisconfigured => {
                 let why = format!("every request is refused, whatever it holds: {why}");
@@ -187,24 +225,28 @@ impl Settling<'_> {
         let now = Instant::now();
         let wait = wait.unwrap_or(self.delivery.throttled_default).max(SHORTEST_HOLD);
         let times = self.target.state.retry.throttled(now, wait);
-        tell::throttled(&self.target.name, wait);
+        let degrades = times >= DEGRADED_AFTER && !self.is_429_for_all;
+        if !degrades {
+            let down = self.target.outage.failed("throttled", now);
+            tell::throttled(self.target, wait, down);
+        }
         if self.is_429_for_all {
             self.pacer.hold(now + wait);
             return None;
         }
         // Each try takes a slot from the other targets, so the tries become rare.
         let slower = wait.saturating_mul(1_u32 << times.saturating_sub(1).min(16));
-        let why = (times >= DEGRADED_AFTER)
-            .then(|| "Sentinel throttles it again and again (429), and no other target".to_owned());
-        Some(Hold { pause: slower.min(self.delivery.backoff_max).max(wait), why })
+        let pause = slower.min(self.delivery.backoff_max).max(wait);
+        let why = "Sentinel throttles it again and again (429), and no other target";
+        let failure = degrades.then(|| Failure { why: why.to_owned(), degrades });
+        Some(Hold { pause, failure })
     }
 
     /// Follows a failure after which a repeat may succeed.
     fn failed(&mut self, why: String, wait: Option<Duration>) -> Hold {
         let failures = self.target.state.retry.failed(Instant::now());
         let pause = self.backoff(failures).max(wait.unwrap_or_default());
-        tell::failed(&self.target.name, failures, pause, &why);
-        Hold { pause, why: (failures >= DEGRADED_AFTER).then_some(why) }
+        Hold { pause, failure: Some(Failure { why, degrades: failures >= DEGRADED_AFTER }) }
     }
 
     /// Follows a success that is not the API's: the objects stay in doubt. If such answers go on, single objects are
@@ -264,7 +306,7 @@ impl Settling<'_> {
             false => refusals.refused(&records),
         };
         if ruling != Ruling::StillMisconfigured {
-            tell::refused(&self.target.name, records.len(), &why);
+            tell::refused(&self.target.name, records.len(), &why, self.request.is_part);
         }
         self.follow_ruling(ruling, &why).await
     }

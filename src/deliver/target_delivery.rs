@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use uuid::Uuid;
 
+use super::backlog::BacklogSum;
 use super::clock::TargetClock;
 use super::destination::{Destination, UploadResponse};
 use super::health::Health;
@@ -14,6 +15,7 @@ use super::state::{Bisection, Record, Ruling, TargetState};
 use crate::azure::token::SignInStanding;
 use crate::config::{Limits, Target};
 use crate::ledger::{Lane, Ledger, Moment, Pending, Sending, SqlResult};
+use crate::pure::outage::Outage;
 use crate::pure::stix::Identity;
 
 /// A target, and everything that its sender remembers of it.
@@ -36,6 +38,9 @@ pub(super) struct TargetDelivery {
     /// When this looked last at what is being judged anew, while anything is.
     looked_for_judged: Option<Instant>,
     health: Health,
+    /// The failures since the target last took something.
+    pub outage: Outage,
+    pub backlog: BacklogSum,
 }
 
 /// How often a sender looks again at what is being judged anew.
@@ -73,6 +78,7 @@ impl TargetDelivery {
         view: &str,
         destination: Destination,
         health: Health,
+        progress_every: Duration,
     ) -> Self {
         health.update(&target.name, |_| {});
         Self {
@@ -88,6 +94,8 @@ impl TargetDelivery {
             clock: TargetClock::default(),
             looked_for_judged: None,
             health,
+            outage: Outage::default(),
+            backlog: BacklogSum::new(progress_every),
         }
     }
 

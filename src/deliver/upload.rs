@@ -9,9 +9,9 @@ use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 
 use super::outcome::NoReply;
-use crate::azure::http::{exchange, explain};
+use crate::azure::http::{exchange, silence, way};
 use crate::azure::reply::Reply;
-use crate::config::{Api, Secret, Target};
+use crate::config::{Api, Azure, Secret, Target};
 
 /// The most bytes of an answer's body. A longer body is cut and not refused: the status still counts, and the
 /// start of the body names records.
@@ -23,6 +23,8 @@ pub struct Client {
     http: reqwest::Client,
     url: Url,
     timeout: Duration,
+    /// `host:port` of the proxy on the way, if there is one.
+    proxy: Option<String>,
 }
 
 /// The error if endpoint and path of a target make no https address.
@@ -41,6 +43,7 @@ impl Client {
     /// [`BadEndpoint`].
     pub fn new(
         http: reqwest::Client,
+        azure: &Azure,
         target: &Target,
         timeout: Duration,
     ) -> Result<Self, BadEndpoint> {
@@ -59,7 +62,8 @@ impl Client {
         if !target.api_version.is_empty() {
             url.query_pairs_mut().append_pair("api-version", &target.api_version);
         }
-        Ok(Self { http, url, timeout })
+        let proxy = way(azure).proxy_to(&url);
+        Ok(Self { http, url, timeout, proxy })
     }
 
     /// Returns the address of the requests.
@@ -80,7 +84,7 @@ impl Client {
             .timeout(self.timeout)
             .body(body);
         exchange(request, MAX_ANSWER).await.map_err(|error| NoReply {
-            why: explain(&error),
+            why: silence("Sentinel", &self.url, self.proxy.as_deref(), &error),
             // Without a connection nothing arrived. Every other error may hide a success.
             ambiguous: !error.is_connect() && !error.is_builder(),
         })

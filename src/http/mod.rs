@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::redirect::Policy;
-use reqwest::{ClientBuilder, NoProxy, Proxy};
+use reqwest::{ClientBuilder, NoProxy, Proxy, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
@@ -72,6 +73,25 @@ pub const LOCAL: ClientOptions<'static> = ClientOptions {
 };
 
 impl ClientOptions<'_> {
+    /// Returns `host:port` of the proxy that the configuration or the environment names for an address; `None`
+    /// for a direct connection.
+    pub fn proxy_to(&self, url: &Url) -> Option<String> {
+        let matcher = match self.proxy {
+            Some("none") => return None,
+            Some(address) => {
+                // NO_PROXY counts for a configured proxy as well.
+                let no = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok());
+                Matcher::builder().all(address).no(no.unwrap_or_default()).build()
+            }
+            None => Matcher::from_env(),
+        };
+        let proxy = matcher.intercept(&url.as_str().parse().ok()?)?;
+        let uri = proxy.uri();
+        let port =
+            uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        Some(format!("{}:{port}", uri.host()?))
+    }
+
     /// Makes a client that follows no redirect.
     ///
     /// # Errors

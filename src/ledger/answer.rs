@@ -20,6 +20,7 @@ use super::whole;
 use super::writing::{Context, RestRules};
 use super::{Lane, Ledger};
 use crate::document::Document;
+use crate::log_event::{LogEvent, ms};
 use crate::notice::{EventAnswer, Read, Receipt};
 
 /// An event that was published less than this many seconds ago goes into the live lane, however the relay found it.
@@ -122,7 +123,11 @@ async fn is_postponed(context: &Arc<Context>, rest: &RestRules, read: &Read) -> 
     let Some((before, at)) = times.get(next - 1).zip(times.get(next)) else { return Ok(false) };
     let after = at.saturating_sub(*before);
     postpone(context, read, after, 1).await?;
-    tracing::debug!(event = %read.event, ?after, "not published in MISP (yet): asked again");
+    tracing::debug!(
+        misp_event = %read.event,
+        wait_ms = ms(after),
+        "MISP does not show the event published yet, and is asked again"
+    );
     Ok(true)
 }
 
@@ -152,7 +157,13 @@ async fn refuse(context: &Context, rest: &RestRules, read: &Read, why: &str) -> 
     // The same answer would come again: a resync has compared what there is.
     let vain = Vain { event: read.event, asked: read.asked, why, patience: 1, pauses };
     let times = context.ledger.put_off_read(context.source(), vain).await?;
-    tracing::error!(event = %read.event, why, times, "MISP's answer about an event cannot be used: its last good state stays, and it is read again later");
+    tracing::error!(
+        event = LogEvent::EventRefused.word(),
+        misp_event = %read.event,
+        why,
+        times,
+        "MISP's answer about an event cannot be used. What was known of it before stays, and it is read again later"
+    );
     EventOutcome::Refused.count();
     Ok(Receipt::Committed)
 }
@@ -172,11 +183,20 @@ async fn gone(context: &Arc<Context>, rest: &RestRules, read: &Read) -> Result<R
     match context.ledger.write(end).await? {
         Gone::Overtaken => return again(context, rest, read).await,
         Gone::Unsure => {
-            tracing::warn!(%event, "the key does not see the event; it may see less than the key before: nothing is withdrawn (run --accept-new-view)");
+            tracing::warn!(
+                event = LogEvent::EventUnseen.word(),
+                misp_event = %event,
+                "The key does not see the event, and may see less than the key before. Nothing is withdrawn; start once with --accept-new-view if that is right"
+            );
         }
         Gone::Known => {}
         Gone::Ending { unfinished } => {
-            tracing::info!(%event, "MISP confirms that the event does not exist: its claims end");
+            tracing::info!(
+                event = LogEvent::EventDeleted.word(),
+                misp_event = %event,
+                by = "a read",
+                "The event does not exist in MISP any more, and its claims end"
+            );
             if let Some(event) = unfinished {
                 whole::go_through(context, event).await?;
             }

@@ -19,6 +19,7 @@ use super::tables::keys::EventKey;
 use super::tables::{announced, event_tags, gaps, reads};
 use super::writing::Context;
 use super::{Lane, Ledger, beside};
+use crate::pure::policy::Tlp;
 use crate::recent::Committed;
 
 /// What every transaction of a snapshot knows.
@@ -234,7 +235,8 @@ impl Applying {
         change: &Change<'_>,
     ) -> Result<()> {
         let event = self.key();
-        let summary = Summary::new(&self.head, &ending.counts, totals);
+        let level = self.context.views.event_level(&self.head.facts);
+        let summary = Summary::new(&self.head, level, &ending.counts, totals);
         change.summarise(unit, &encode(&summary)?)?;
         ending.finish(unit, self.head.content, &encode(&summary.skipped)?)?;
         event_tags::store(unit, event, &totals.tags)?;
@@ -259,6 +261,9 @@ pub(super) fn confirm(tx: &Transaction<'_>, event: EventKey<'_>, told_at: i64) -
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
     info: &'a str,
+    /// The level of the event by its own tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tlp: Option<Tlp>,
     attributes: u64,
     new: usize,
     changed: usize,
@@ -269,9 +274,10 @@ struct Summary<'a> {
 }
 
 impl<'a> Summary<'a> {
-    fn new(head: &'a SnapshotHead, counts: &Counts, totals: &Totals) -> Self {
+    fn new(head: &'a SnapshotHead, tlp: Option<Tlp>, counts: &Counts, totals: &Totals) -> Self {
         Self {
             info: &head.facts.info,
+            tlp,
             attributes: totals.attributes,
             new: counts.new,
             changed: counts.changed,

@@ -3,8 +3,6 @@
 //! unknown which time was right. So waits are brought forward, no stored time stays in the future, and everything is
 //! compared again.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
@@ -18,6 +16,7 @@ use super::tables::{
     tag_changes, targets, tombstones,
 };
 use super::{Lane, Ledger, Views};
+use crate::log_event::LogEvent;
 
 /// A step back of up to this many milliseconds changes nothing that matters.
 const SMALL: i64 = 60_000;
@@ -98,8 +97,9 @@ impl Ledger {
         if now > followed.saturating_add(LONG) {
             self.write(move |unit| counters::store_time(unit, ClockTime::Jumped, now)).await?;
             tracing::warn!(
+                event = LogEvent::ClockAhead.word(),
                 days = (now - followed) / DAY,
-                "the clock went on by days since the relay last looked: if it is wrong, set it right; nothing is forgotten before it has gone on for a day"
+                "This machine's clock went on by days since the relay last looked. If it is wrong, set it right; nothing is forgotten before it has gone on for a day"
             );
         }
         Ok(if now > followed.saturating_add(PAUSE) { ClockStep::Ahead } else { ClockStep::Steady })
@@ -108,10 +108,10 @@ impl Ledger {
     /// Each step may be repeated; the last one ends it.
     async fn set_back(&self, views: &Views, source: Option<&str>, back: SetBack) -> Result<()> {
         let SetBack { at: now, by } = back;
-        let seconds = Duration::from_millis(by.unsigned_abs()).as_secs();
         tracing::warn!(
-            seconds,
-            "this machine's clock went back: it was ahead, or it is behind now and must be set right; everything is compared with MISP and with each target"
+            event = LogEvent::ClockBack.word(),
+            by_ms = by,
+            "This machine's clock went back: it was ahead, or is behind now and must be set right. Everything is compared with MISP and with each target"
         );
         // First of all: a relay that is killed before the end, and started again with a clock that is right,
         // sees a step ahead, which undoes what was cut too short.

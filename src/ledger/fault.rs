@@ -7,10 +7,26 @@ use std::time::{Duration, Instant, SystemTime};
 use super::time::unix;
 use super::writing::Context;
 use super::{Ledger, Shared, SqlError, SqlResult};
+use crate::log_event::{LogEvent, ms};
 use crate::notice::{Gap, GapReason, Receipt};
 
 /// The time after a fault before the ledger is tried again.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// A fault of the file or its disk that is not over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FileFault {
+    began: Instant,
+    /// When a transaction last failed for it.
+    last: Instant,
+}
+
+impl FileFault {
+    fn begun() -> Self {
+        let now = Instant::now();
+        Self { began: now, last: now }
+    }
+}
 
 impl Ledger {
     /// Whether work on the ledger (`doing`, for the log) went well.
@@ -21,9 +37,14 @@ impl Ledger {
             self.shared.note_failed(&error);
         } else if error.is_fault() {
             // The thread that writes told of it.
-            tracing::debug!(%error, doing, "cannot write the ledger");
+            tracing::debug!(%error, doing, "The ledger cannot be written");
         } else {
-            tracing::error!(%error, doing, "work on the ledger failed");
+            tracing::error!(
+                event = LogEvent::LedgerWorkFailed.word(),
+                %error,
+                doing,
+                "A piece of work on the ledger failed"
+            );
         }
         false
     }
@@ -34,10 +55,12 @@ impl Shared {
     /// So a fault counts as over only when none has come for a while.
     pub(super) fn note_written(&self) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.is_some_and(|at| at.elapsed() >= TRY_AGAIN) {
-            *failed = None;
-            tracing::info!("the ledger can be written again");
-        }
+        let Some(over) = failed.take_if(|fault| fault.last.elapsed() >= TRY_AGAIN) else { return };
+        tracing::info!(
+            event = LogEvent::LedgerRecovered.word(),
+            down_ms = ms(over.began.elapsed()),
+            "The ledger can be written again"
+        );
     }
 
     /// Notes that a transaction was lost, or that a unit of work failed in it.
@@ -46,9 +69,16 @@ impl Shared {
             return;
         }
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.replace(Instant::now()).is_none() {
-            tracing::error!(%error, "cannot write the ledger: notices are lost and a gap is noted; free disk space or mend the file");
+        if let Some(fault) = failed.as_mut() {
+            fault.last = Instant::now();
+            return;
         }
+        *failed = Some(FileFault::begun());
+        tracing::error!(
+            event = LogEvent::LedgerFailing.word(),
+            %error,
+            "The ledger cannot be written: notices are lost, and a gap is noted. Free disk space, or mend the file"
+        );
     }
 }
 
@@ -91,7 +121,7 @@ impl Faults {
         let (since, now) = (unix(gap.since), unix(SystemTime::now()));
         let recorded = context.ledger.record_gap(context.source(), &gap, since, now).await;
         if let Err(error) = recorded {
-            tracing::debug!(%error, "the gap cannot be recorded yet");
+            tracing::debug!(%error, "The gap cannot be recorded yet");
             self.unrecorded = Some(gap);
         }
     }

@@ -19,6 +19,7 @@ use super::tables::{events, wanted};
 use super::time::millis;
 use super::{Ledger, View, Views};
 use crate::config::Guard;
+use crate::log_event::LogEvent;
 
 /// Decides which of the absent claims stand. If the limit does not allow the new ones, all of them stand. Otherwise
 /// only those stand that were held before and that no operator has released.
@@ -42,10 +43,14 @@ pub(super) fn hold(
     held::hold(unit, kept.iter().map(|place| event.claim(*place)), change.opened_at)?;
     if kept.len() > held.len() {
         let (event, claims) = (event.event, kept.len());
-        unit.then(move |_| tracing::error!(
-            %event, claims,
-            "MISP shows these claims no longer without having deleted them, more than guard.max and guard.percent allow: they stand; look with `held`, then `release` them or mend MISP"
-        ));
+        unit.then(move |_| {
+            tracing::error!(
+                event = LogEvent::ClaimsHeld.word(),
+                misp_event = %event,
+                claims,
+                "MISP shows these claims no longer without having deleted them, more than guard.max and guard.percent allow. They stand; look with `held`, then `release` them or mend MISP"
+            );
+        });
     }
     Ok(kept)
 }

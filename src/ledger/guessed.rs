@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::Views;
+use crate::log_event::LogEvent;
 use crate::pure::convert::TagFacts;
 
 /// The most tags that are logged. There must be a limit, because anybody may make tags.
@@ -29,10 +30,11 @@ impl Guessed {
             }
             let Some(mark) = views.iter().find_map(|view| view.judge.guess(name)) else { continue };
             tracing::warn!(
-                tag = ?name,
-                %event,
+                event = LogEvent::TagGuessed.word(),
+                misp_event = %event,
+                tag = name,
                 taken_for = mark.tag(),
-                "a tag reads as a TLP marking and is taken for one; if it is none, say so in [policy.tlp_tags]"
+                "A tag reads as a marking of TLP, and counts as one. If it is none, say so in [policy.tlp_tags]"
             );
             self.0.insert(name.clone());
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::Ledger;
 use super::sql::Result;
 use super::tables::{events, settings};
+use crate::log_event::LogEvent;
 use crate::notice::{Gap, GapReason};
 
 /// The setting that exists while a relay runs. Its value is a time, Unix milliseconds. Everything that was received
@@ -31,7 +32,8 @@ impl Ledger {
             // Before the mark of this run: a crash in between only has the gap recorded again.
             self.record_gap(source, &gap, since, now).await?;
             tracing::warn!(
-                "the last run did not end in order: what it had received and not committed is lost, a gap is noted"
+                event = LogEvent::LastRunBroken.word(),
+                "The last run did not end in order. What it had received and not committed is lost, and a gap is noted"
             );
         }
         self.write(move |unit| settings::store(unit, RUNNING, &now.to_string())).await

@@ -64,6 +64,7 @@ mod suppressed;
 mod tables;
 mod tagging;
 mod tags;
+mod tally;
 mod thread;
 mod time;
 mod upkeep;
@@ -80,7 +81,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 pub use adopt::{AdoptError, Adopted};
 pub use backup::Backup;
@@ -115,6 +116,7 @@ pub use tables::reads::{Candidate, DueRead, Listing, Pauses, ResyncCount, Unread
 pub use tables::standings::{Delivered, Refusal};
 pub use tables::targets::{TargetEntry, TargetMode};
 pub use tables::wanted::WITHDRAWN;
+pub use tally::Tally;
 pub use time::{millis, rfc3339, rfc3339_option};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -157,8 +159,8 @@ struct Shared {
     strange: AtomicI64,
     /// The number of notices that wait or are being applied.
     arriving: AtomicUsize,
-    /// When a transaction last failed because of the file or its disk. `None`: there is no such fault, or it is over.
-    failed: Mutex<Option<Instant>>,
+    /// The fault of the file or its disk. `None`: there is no such fault, or it is over.
+    failed: Mutex<Option<fault::FileFault>>,
     /// What MISP last answered about its warninglists.
     told: warninglists::Told,
     /// The views that are being judged again.
@@ -167,6 +169,8 @@ struct Shared {
     figures: waiting::CountedFigures,
     /// What happened lately, for people.
     recent: Recent,
+    /// What a full resync has found so far, while one is under way.
+    tally: Mutex<Option<Tally>>,
     /// Where the file is.
     folder: PathBuf,
     /// Only one process at a time opens the ledger.
@@ -185,6 +189,7 @@ impl Shared {
             judging: judging::BeingJudged::default(),
             figures: waiting::CountedFigures::default(),
             recent: Recent::default(),
+            tally: Mutex::new(None),
             folder,
             lock,
         }

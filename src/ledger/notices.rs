@@ -17,6 +17,7 @@ use super::time::unix;
 use super::withdraw::{self, Ending, Withdrawn};
 use super::writing::Context;
 use super::{narrow, tagging, whole};
+use crate::log_event::LogEvent;
 use crate::metrics;
 use crate::notice::{
     AudienceShown, Cause, EventRef, ReportedSighting as Heard, Subject, What, Withdrawal,
@@ -65,7 +66,14 @@ fn one(
         What::Withdrawn(Withdrawal::Event { uuid, timestamp }) => {
             let deleted = DeletedAt { timestamp: *timestamp, heard: change.opened_at };
             let event = *uuid;
-            unit.then(move |_| tracing::info!(%event, "event deleted in MISP: its claims end"));
+            unit.then(move |_| {
+                tracing::info!(
+                    event = LogEvent::EventDeleted.word(),
+                    misp_event = %event,
+                    by = "a frame",
+                    "The event was deleted in MISP, and its claims end"
+                );
+            });
             let unfinished = whole::delete(context, unit, event, deleted, change)?;
             return Ok(unfinished.into_iter().collect());
         }
@@ -181,11 +189,23 @@ fn withdrawn_from(
             unit.then(move |shared| {
                 metrics::claims("gone", claims as u64);
                 shared.recent.committed(Committed::withdrawal(event, claims, why, heard));
-                tracing::info!(%event, claims, withdrawn, why, "withdrawal");
+                tracing::info!(
+                    event = LogEvent::ClaimsWithdrawn.word(),
+                    misp_event = %event,
+                    claims,
+                    withdrawn,
+                    why,
+                    "MISP took attributes back, and their claims end"
+                );
             });
         }
         Withdrawn::Older => unit.then(move |_| {
-            tracing::warn!(%event, why, "a withdrawal looks older than its claim: only a REST read of the event can judge it");
+            tracing::warn!(
+                event = LogEvent::WithdrawalDoubtful.word(),
+                misp_event = %event,
+                why,
+                "A withdrawal looks older than its claim. Only a REST read of the event can judge it"
+            );
         }),
     }
     Ok(())
@@ -254,7 +274,16 @@ fn sighted(
         events::touch(unit, context.key(event))?;
         let (kind, altered, withdrawn) = (sighting.kind, change.altered, change.withdrawn);
         unit.then(move |_| {
-            tracing::info!(%event, %attribute, ?kind, taken_back, altered, withdrawn, "sighting");
+            tracing::info!(
+                event = LogEvent::SightingChanged.word(),
+                misp_event = %event,
+                %attribute,
+                ?kind,
+                taken_back,
+                altered,
+                withdrawn,
+                "A sighting was reported in MISP, or taken back"
+            );
         });
     }
     Ok(())

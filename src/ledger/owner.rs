@@ -13,6 +13,7 @@ use super::Shared;
 use super::change::Change;
 use super::sql::{Connection, Result, SqlError, Transaction};
 use super::thread::{Worker, guarded};
+use crate::log_event::LogEvent;
 use crate::metrics;
 
 /// The most units that share a commit.
@@ -211,7 +212,8 @@ impl Thread {
             .is_err()
             {
                 tracing::error!(
-                    "the relay failed at what follows from a commit: please report it with the log"
+                    event = LogEvent::RelayFault.word(),
+                    "The relay failed at what follows from a commit. Report this with the log"
                 );
             }
         }

@@ -15,6 +15,7 @@ use super::sql::Result;
 use super::time::unix;
 use super::writing::Context;
 use super::{Lane, Ledger};
+use crate::log_event::LogEvent;
 use crate::notice::{Gap, GapReason, Receipt};
 
 /// Begins to apply a publication.
@@ -30,7 +31,12 @@ pub(super) async fn begin(context: &Arc<Context>, body: Bytes, received: Instant
     let snapshot = match snapshot::read(body, folder, context.views.fingerprint(), source).await {
         Ok(snapshot) => snapshot,
         Err(refusal) => {
-            tracing::warn!(bytes, %refusal, "a publication cannot be read: skipped, a gap is noted");
+            tracing::warn!(
+                event = LogEvent::PublicationUnreadable.word(),
+                bytes,
+                why = %refusal,
+                "A publication cannot be read. It is skipped, and a gap is noted"
+            );
             note_gap(context).await?;
             return Ok(Taken::Done(Receipt::Refused));
         }
@@ -38,7 +44,11 @@ pub(super) async fn begin(context: &Arc<Context>, body: Bytes, received: Instant
     let (event, content) = (snapshot.head.facts.uuid, snapshot.head.content);
     let searches = context.rest().is_some_and(|rest| rest.searches);
     if searches || snapshot.head.restricted {
-        tracing::info!(%event, "a publication that the key may not see, or that misp.search may not select: waits for a REST read");
+        tracing::info!(
+            event = LogEvent::PublicationWaits.word(),
+            misp_event = %event,
+            "A publication waits for a REST read: the key may not see it, or misp.search may not select it"
+        );
         ask_confirmation(context, event).await?;
         return Ok(Taken::Done(Receipt::Committed));
     }
@@ -69,7 +79,11 @@ pub(super) async fn end(
         // Nothing else is kept in the cache: the repeat of what was not wholly applied must be applied.
         Applied::Wholly => context.applied.insert(event, head.content),
         Applied::BrokenOff => {
-            tracing::error!(%event, "the relay failed at converting a publication: this is a fault of the relay, please report it with the event; a gap is noted");
+            tracing::error!(
+                event = LogEvent::RelayFault.word(),
+                misp_event = %event,
+                "The relay failed at converting a publication. Report this with the event; a gap is noted"
+            );
             note_gap(context).await?;
         }
         Applied::Refused | Applied::Overtaken | Applied::GivenUp => {}

@@ -10,6 +10,7 @@ use super::tables::targets::{RegisteredTarget, TargetEntry, TargetMode};
 use super::tables::wanted::NewViewOfTarget;
 use super::tables::{counters, delivered, queue, settings, targets, wanted};
 use super::{Lane, Ledger, View, Views};
+use crate::log_event::LogEvent;
 use crate::pure::stix::Withdraw;
 
 /// Returns the change of a setting that would give new ids to all indicators of one of these targets, if there is one.
@@ -94,7 +95,15 @@ fn change_view(
         queue::open(unit, std::slice::from_ref(name), withdrawals(number))?;
     }
     let (target, from, to) = (name.clone(), before.to_owned(), view.name.clone());
-    unit.then(move |_| tracing::info!(target, from, to, "a target sees another view"));
+    unit.then(move |_| {
+        tracing::info!(
+            event = LogEvent::ViewChanged.word(),
+            target,
+            from,
+            to,
+            "A target sees another view than before"
+        );
+    });
     let number = counters::next_change(unit)?;
     if wanted::end_used_up(unit, &moved, number)? == 0 {
         return Ok(());

@@ -1,8 +1,8 @@
 //! A snapshot that is being written into the ledger. Its caller asks for one transaction at a time.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use uuid::Uuid;
 
@@ -19,9 +19,11 @@ use super::sql::Result;
 use super::tables::events::ShownHead;
 use super::time::unix;
 use super::writing::Context;
+use crate::log_event::{LogEvent, info_if, ms};
+use crate::logging::nested;
 use crate::metrics;
 use crate::notice::{Read, Receipt};
-use crate::recent::Recent;
+use crate::pure::title;
 
 /// The result of taking in a notice that is not a small one.
 #[derive(Debug)]
@@ -161,9 +163,12 @@ impl RunningSnapshot {
             false => context.ledger.write(step).await?,
         };
         match stepped {
-            Stepped::Not(begun) => Ok(Next::End(not_applied(self.head(), &begun))),
+            Stepped::Not(begun) => Ok(Next::End(self.not_applied(&begun))),
             Stepped::GivenUp => {
-                tracing::info!(event = %self.applying.event(), "the event changed while its snapshot was being applied: given up");
+                tracing::debug!(
+                    misp_event = %self.applying.event(),
+                    "The event changed while its snapshot was being applied, so that is given up"
+                );
                 Ok(Next::End(Applied::GivenUp))
             }
             Stepped::Added { begun, added } => {
@@ -200,9 +205,83 @@ impl RunningSnapshot {
             self.progress = Progress::Ending(ended);
             return Next::Step;
         }
-        let recent = self.applying.context.ledger.recent();
-        report(recent, self.head(), &ended.ending.counts, &ended.totals, self.received.elapsed());
+        self.report(&ended.ending.counts, &ended.totals);
         Next::End(Applied::Wholly)
+    }
+
+    /// Whether only a listing asked for it, as in a resync.
+    fn is_backlog(&self) -> bool {
+        matches!(&self.purpose, Purpose::Answer(read) if read.backlog)
+    }
+
+    fn report(&self, counts: &Counts, totals: &Totals) {
+        let facts = &self.head().facts;
+        let left_out = || totals.skipped.iter().chain(counts.forbidden.iter());
+        let skipped: BTreeMap<&str, u64> =
+            left_out().map(|(reason, count)| (reason.word(), count)).collect();
+        let ledger = &self.applying.context.ledger;
+        let views = &self.applying.context.views;
+        let title = title::for_log(&facts.info, views.event_level(facts));
+        let is_summed_up = self.is_backlog() && ledger.tally_applied(counts, totals);
+        let is_altered = counts.new + counts.changed + counts.gone > 0;
+        // A publication is news by itself. What is read to compare it is news only where it differs.
+        let is_news = matches!(self.purpose, Purpose::Publication) || is_altered;
+        info_if!(
+            is_news && !is_summed_up,
+            event = LogEvent::EventCommitted.word(),
+            misp_event = %facts.uuid,
+            misp_event_id = facts.id,
+            title,
+            attributes = totals.attributes,
+            new = counts.new,
+            changed = counts.changed,
+            gone = counts.gone,
+            pending = counts.pending,
+            withdrawn_before = counts.withdrawn,
+            skipped = nested(&skipped),
+            took_ms = ms(self.received.elapsed()),
+            "The ledger took in the event"
+        );
+        EventOutcome::Applied.count();
+        metrics::claims("new", counts.new as u64);
+        metrics::claims("changed", counts.changed as u64);
+        metrics::claims("gone", counts.gone as u64);
+        for (reason, count) in left_out() {
+            metrics::skipped(reason.word(), count);
+            ledger.recent().skipped(reason.word(), count);
+        }
+    }
+
+    fn not_applied(&self, begun: &Begun) -> Applied {
+        let (event, is_read) = (self.event(), self.head().origin.is_read());
+        match begun {
+            Begun::Unchanged if is_read => {
+                tracing::debug!(misp_event = %event, "The event is as MISP shows it");
+                Applied::Wholly
+            }
+            Begun::Unchanged => {
+                log_unchanged(event);
+                Applied::Wholly
+            }
+            Begun::Stale => {
+                EventOutcome::Stale.count();
+                tracing::debug!(
+                    misp_event = %event,
+                    "A snapshot is older than the one that was applied, and is ignored"
+                );
+                Applied::Refused
+            }
+            Begun::Deleted => {
+                EventOutcome::Deleted.count();
+                tracing::debug!(
+                    misp_event = %event,
+                    "A snapshot is of a deleted event, and is ignored. Only a REST read tells whether it is back"
+                );
+                Applied::Refused
+            }
+            // One that was started never ends here. If it did, reading it again would do no harm.
+            Begun::Overtaken | Begun::Started(_) => Applied::Overtaken,
+        }
     }
 }
 
@@ -213,59 +292,7 @@ fn answered(purpose: &Purpose, head: &SnapshotHead) -> Option<AnsweredRead> {
     Some(AnsweredRead { asked: read.asked, shown })
 }
 
-fn report(recent: &Recent, head: &SnapshotHead, counts: &Counts, totals: &Totals, took: Duration) {
-    let left_out = || totals.skipped.iter().chain(counts.forbidden.iter());
-    let skipped: Vec<String> =
-        left_out().map(|(reason, count)| format!("{}={count}", reason.word())).collect();
-    tracing::info!(
-        event = %head.facts.uuid,
-        attributes = totals.attributes,
-        new = counts.new,
-        changed = counts.changed,
-        gone = counts.gone,
-        pending = counts.pending,
-        withdrawn_before = counts.withdrawn,
-        skipped = skipped.join(" "),
-        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        "event committed"
-    );
-    EventOutcome::Applied.count();
-    metrics::claims("new", counts.new as u64);
-    metrics::claims("changed", counts.changed as u64);
-    metrics::claims("gone", counts.gone as u64);
-    for (reason, count) in left_out() {
-        metrics::skipped(reason.word(), count);
-        recent.skipped(reason.word(), count);
-    }
-}
-
 pub(super) fn log_unchanged(event: Uuid) {
     EventOutcome::Unchanged.count();
-    tracing::info!(%event, "event published again without change");
-}
-
-fn not_applied(head: &SnapshotHead, begun: &Begun) -> Applied {
-    let event = head.facts.uuid;
-    match begun {
-        Begun::Unchanged if head.origin.is_read() => {
-            tracing::debug!(%event, "compared with MISP: no change");
-            Applied::Wholly
-        }
-        Begun::Unchanged => {
-            log_unchanged(event);
-            Applied::Wholly
-        }
-        Begun::Stale => {
-            EventOutcome::Stale.count();
-            tracing::info!(%event, "an older snapshot than the one applied: ignored");
-            Applied::Refused
-        }
-        Begun::Deleted => {
-            EventOutcome::Deleted.count();
-            tracing::info!(%event, "a snapshot of a deleted event: ignored, only a REST read tells whether it is back");
-            Applied::Refused
-        }
-        // One that was started never ends here. If it did, reading it again would do no harm.
-        Begun::Overtaken | Begun::Started(_) => Applied::Overtaken,
-    }
+    tracing::debug!(misp_event = %event, "The event was published again without a change");
 }

@@ -16,6 +16,7 @@ use super::judgement::{Asked, Origin, Shown};
 use super::tables::claims::STEP;
 use crate::config::OnUnpublish;
 use crate::document::{Document, Spool};
+use crate::log_event::LogEvent;
 use crate::pure::convert::{self, Claim, Claims, EventFacts, Reason, Skipped};
 use crate::pure::misp::{Attribute, Event, NotAnEvent, Object, Tag};
 
@@ -243,7 +244,12 @@ fn convert(event: &EventParts<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) 
         Ok(ControlFlow::Break(())) => {}
         // Without totals the snapshot counts as broken off, and is read again.
         Err(unread) => {
-            tracing::error!(event = %event.head.uuid, %unread, "an event's document");
+            tracing::error!(
+                event = LogEvent::EventRefused.word(),
+                misp_event = %event.head.uuid,
+                why = %unread,
+                "An event's document cannot be read to its end. The event is read again"
+            );
         }
     }
 }

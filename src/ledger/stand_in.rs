@@ -15,6 +15,7 @@ use super::sql::Result;
 use super::tables::{announced, gaps};
 use super::time::{millis, unix};
 use super::writing::Context;
+use crate::log_event::LogEvent;
 use crate::notice::{Gap, GapReason, Receipt};
 use crate::pure::misp;
 
@@ -61,7 +62,11 @@ async fn use_announced(context: &Arc<Context>, event: Uuid) -> Result<Taken> {
     let work = Arc::clone(context);
     let body = context.ledger.read(move |tx| announced::body(tx, work.key(event))).await?;
     let Some(body) = body else { return Ok(Taken::Done(Receipt::Committed)) };
-    tracing::info!(%event, "the webhook's publication stands in for a dropped one");
+    tracing::info!(
+        event = LogEvent::WebhookStandsIn.word(),
+        misp_event = %event,
+        "The webhook's publication stands in for a dropped one"
+    );
     Ok(match publish::begin(context, body.into(), Instant::now()).await? {
         Taken::Done(_) => Taken::Done(Receipt::Committed),
         running @ Taken::Running(_) => running,

@@ -10,6 +10,7 @@ use super::tables::{event_tags, tag_changes};
 use super::tags;
 use super::whole::merge_affected;
 use super::writing::Context;
+use crate::log_event::LogEvent;
 use crate::notice::{EventRef, TagChange};
 
 /// If the frame may be about several events, a tag that was put on counts in all of them, because it may forbid. A tag
@@ -62,7 +63,15 @@ fn tag_one(
         let (tag, attached) = (tag.tag.clone(), tag.attached);
         let (altered, withdrawn) = (change.altered, change.withdrawn);
         unit.then(move |_| {
-            tracing::info!(%event, tag, attached, altered, withdrawn, "tag changed");
+            tracing::info!(
+                event = LogEvent::TagChanged.word(),
+                misp_event = %event,
+                tag,
+                attached,
+                altered,
+                withdrawn,
+                "A tag was put on or taken off, and that changed what is wanted"
+            );
         });
     }
     Ok(unfinished)
@@ -82,9 +91,10 @@ pub(super) fn altered(
         unit.then(move |shared| {
             carriers.iter().for_each(|event| shared.recent.retagged(*event));
             tracing::info!(
-                tag,
+                event = LogEvent::TagAltered.word(),
+                tag_id = tag,
                 events,
-                "a tag was renamed or deleted in MISP: the events that carry it are read"
+                "A tag was renamed or deleted in MISP, and the events that carry it are read"
             );
         });
     }

@@ -12,6 +12,7 @@ use super::sql::Result;
 use super::tables::keys::ClaimCursor;
 use super::time::millis;
 use super::{Ledger, Views, WriterSettings};
+use crate::log_event::LogEvent;
 
 /// The upkeep of a ledger, and how far its walks have come.
 #[derive(Debug)]
@@ -61,7 +62,11 @@ impl Upkeep {
             self.claims = next;
             changed += renewed;
             if renewed > 0 {
-                tracing::info!(claims = renewed, "claims are at half of their life: renewed");
+                tracing::info!(
+                    event = LogEvent::ClaimsRenewed.word(),
+                    claims = renewed,
+                    "Claims are at half of their life, and are renewed"
+                );
             }
         }
         Ok(ledger.give_some_back().await? || changed > 0)
@@ -73,8 +78,9 @@ impl Upkeep {
         let unconfirmed = ledger.drop_unconfirmed(ago(self.confirm_within)).await?;
         if unconfirmed > 0 {
             tracing::warn!(
+                event = LogEvent::WebhookUnconfirmed.word(),
                 publications = unconfirmed,
-                "webhook publications were never confirmed: dropped"
+                "Publications of the webhook were never confirmed, and are dropped"
             );
         }
         let mut changed = ledger.forget_notes(ago(self.remember), ago(self.inferred)).await?;
@@ -101,7 +107,11 @@ impl Upkeep {
 async fn end_suppressions(ledger: &Ledger, views: &Views, now: i64) -> Result<u64> {
     let over = ledger.end_suppressions(views, now).await?;
     for value in &over {
-        tracing::info!(value, "the time of a suppression is over: the value counts again");
+        tracing::info!(
+            event = LogEvent::SuppressionEnded.word(),
+            value,
+            "The time of a suppression is over, and the value counts again"
+        );
     }
     Ok(over.len() as u64)
 }

@@ -247,6 +247,11 @@ impl Views {
         &self.base.expiry
     }
 
+    /// The level of an event by its own tags, as the strictest view reads them; `None` without a view.
+    pub(super) fn event_level(&self, event: &EventFacts) -> Option<Tlp> {
+        self.iter().map(|view| view.judge.event_level(event)).max()
+    }
+
     /// Why no view admits a claim, in the first one's words; `None` if any does.
     pub(super) fn objection(
         &self,

@@ -16,6 +16,7 @@ use super::tables::keys::{EventCursor, EventKey};
 use super::tags::{Affected, refresh_event};
 use super::withdraw::end_claims;
 use super::writing::Context;
+use crate::log_event::LogEvent;
 
 /// Begins to go through all claims of an event. The first step is part of the notice's own transaction, and for all
 /// but large events it is the last one too. Returns the event if it needs more.
@@ -112,9 +113,18 @@ pub(super) async fn resume(context: &Arc<Context>, in_work: &[Uuid]) {
     let unfinished = context.ledger.read(move |tx| events::all_unfinished(tx, &source)).await;
     let unfinished = unfinished.unwrap_or_default().into_iter();
     for event in unfinished.filter(|event| !in_work.contains(event)) {
-        tracing::info!(%event, "going on with an event that the last run left unfinished");
+        tracing::info!(
+            event = LogEvent::EventResumed.word(),
+            misp_event = %event,
+            "The last run left this event unfinished, and the relay goes on with it"
+        );
         if let Err(error) = go_through(context, event).await {
-            tracing::error!(%event, %error, "cannot go on with an unfinished event");
+            tracing::error!(
+                event = LogEvent::LedgerWorkFailed.word(),
+                misp_event = %event,
+                %error,
+                "The relay cannot go on with an unfinished event"
+            );
         }
     }
 }

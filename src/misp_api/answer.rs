@@ -146,6 +146,6 @@ fn unasked(client: &MispClient) -> RestError {
 }
 
 fn failed_before() -> RestError {
-    let path = SEARCH.to_owned();
-    RestError::BrokeOff { path, why: "it failed before".to_owned() }
+    let url = SEARCH.to_owned();
+    RestError::BrokeOff { url, why: "it failed before".to_owned() }
 }

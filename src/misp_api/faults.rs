@@ -13,7 +13,10 @@ use crate::http::{certificate_error, chain, speaks_no_tls};
 /// The context of a request, from which its errors are made.
 #[derive(Debug, Clone)]
 pub(super) struct AnswerFaults {
-    pub(super) path: String,
+    /// The URL, so that an error names the host.
+    pub(super) url: String,
+    /// `host:port` of the proxy on the way, if there is one.
+    pub(super) proxy: Option<String>,
     /// The auth key. It is removed from all texts, because an answer may repeat the request.
     pub(super) key: Secret,
     /// The longest time without any data.
@@ -33,12 +36,12 @@ impl AnswerFaults {
     ) -> RestError {
         let body = self.without_key(body);
         let location = location.map(|location| self.without_key(location));
-        refusal::refusal(&self.path, status, location.as_deref(), wait, body.as_bytes())
+        refusal::refusal(&self.url, status, location.as_deref(), wait, body.as_bytes())
     }
 
     /// Makes the error for a request without any answer.
     pub(super) fn unanswered(&self, error: &reqwest::Error) -> RestError {
-        let path = self.path.clone();
+        let url = self.url.clone();
         let why = if speaks_no_tls(error) {
             "what answers there speaks no TLS: write http:// in place of https://, or the \
                      port of https"
@@ -47,48 +50,49 @@ impl AnswerFaults {
             chain(error)
         };
         if let Some(certificate) = certificate_error(error) {
-            return RestError::Untrusted { path, why, advice: remedy(certificate) };
+            return RestError::Untrusted { url, why, advice: remedy(certificate) };
         }
         if error.is_timeout() && !error.is_connect() {
-            RestError::Silent { path, waited: self.silence }
+            RestError::Silent { url, waited: self.silence }
         } else {
-            RestError::Unreachable { path, why }
+            let way = self.proxy.as_ref().map(|proxy| format!("through the proxy {proxy}: "));
+            RestError::Unreachable { url, why: way.unwrap_or_default() + &why }
         }
     }
 
     /// Makes the error for an answer that broke off.
     pub(super) fn broken(&self, error: &reqwest::Error) -> RestError {
-        let path = self.path.clone();
+        let url = self.url.clone();
         if error.is_timeout() {
-            RestError::Silent { path, waited: self.silence }
+            RestError::Silent { url, waited: self.silence }
         } else {
-            RestError::BrokeOff { path, why: chain(error) }
+            RestError::BrokeOff { url, why: chain(error) }
         }
     }
 
     /// Makes the error for an answer that did not end in time.
     pub(super) fn dripping(&self) -> RestError {
-        RestError::Dripping { path: self.path.clone(), waited: self.whole }
+        RestError::Dripping { url: self.url.clone(), waited: self.whole }
     }
 
     /// Makes the error for a 200 with a wrong body. `body` is its first part, by which a web page or a
     /// warning of PHP is recognised.
     pub(super) fn malformed(&self, why: &str, body: &[u8]) -> RestError {
-        let path = self.path.clone();
+        let url = self.url.clone();
         let body = self.without_key(body);
         if let Some(words) = refusal::php_warning(body.as_bytes()) {
-            return RestError::PhpWarning { path, words };
+            return RestError::PhpWarning { url, words };
         }
         if refusal::is_html(body.as_bytes()) {
             let title = refusal::title(body.as_bytes());
-            return RestError::Html { path, status: 200, title };
+            return RestError::Html { url, status: 200, title };
         }
         let why = match refusal::words(body.as_bytes()) {
             Some(words) => format!("{why}: {words}"),
             None if body.is_empty() => why.to_owned(),
             None => format!("{why}, it begins {:?}", refusal::shortened(&body)),
         };
-        RestError::Malformed { path, why }
+        RestError::Malformed { url, why }
     }
 
     /// Reads the first part of the body of a refusal, as far as it arrives in time.

@@ -69,8 +69,8 @@ mod tests {
     }
 
     fn failed(pages: &Pages) {
-        let (path, words) = ("/p".to_owned(), "out of memory".to_owned());
-        let failed = RestError::Failed { path, status: 500, words };
+        let (url, words) = ("/p".to_owned(), "out of memory".to_owned());
+        let failed = RestError::Failed { url, status: 500, words };
         pages.settle::<()>(Err(failed)).unwrap_err();
     }
 

@@ -13,18 +13,16 @@ use uuid::Uuid;
 #[strum(serialize_all = "snake_case")]
 pub enum RestError {
     /// 401, 403 or 405: MISP refuses the key, its user or its role.
-    #[error("MISP refuses {path} ({status}): {words}; {advice}")]
-    Refused { path: String, status: u16, words: String, advice: &'static str },
+    #[error("MISP refuses {url} ({status}): {words}; {advice}")]
+    Refused { url: String, status: u16, words: String, advice: &'static str },
     /// The request was redirected to MISP's login page.
     #[error(
-        "MISP is not live: {path} leads to its login page; only site administrators get in until \
+        "MISP is not live: {url} leads to its login page; only site administrators get in until \
          MISP.live is true again (or misp.url is not MISP itself)"
     )]
-    NotLive { path: String },
-    #[error(
-        "{path} is redirected to {to}; set misp.url to the address that MISP itself answers at"
-    )]
-    Redirected { path: String, to: String },
+    NotLive { url: String },
+    #[error("{url} is redirected to {to}; set misp.url to the address that MISP itself answers at")]
+    Redirected { url: String, to: String },
     #[error(
         "MISP's rate limit for the key's role is used up for {}; raise rate_limit_count of the \
          role, or take the limit off it",
@@ -32,43 +30,43 @@ pub enum RestError {
     )]
     RateLimited { after: Duration },
     #[error(
-        "{path} is answered with a web page ({status}, {title:?}) instead of JSON; misp.url must \
+        "{url} is answered with a web page ({status}, {title:?}) instead of JSON; misp.url must \
          lead to MISP past the sign-in of any reverse proxy"
     )]
-    Html { path: String, status: u16, title: String },
+    Html { url: String, status: u16, title: String },
     /// The status was 5xx.
-    #[error("MISP failed at {path} ({status}): {words}; app/tmp/logs/error.log of MISP says why")]
-    Failed { path: String, status: u16, words: String },
+    #[error("MISP failed at {url} ({status}): {words}; app/tmp/logs/error.log of MISP says why")]
+    Failed { url: String, status: u16, words: String },
     /// The answer had any other status.
-    #[error("MISP does not accept {path} ({status}): {words}; is misp.url the address of MISP?")]
-    Unexpected { path: String, status: u16, words: String },
-    #[error("MISP is not reached at {path}: {why}; check misp.url, name resolution and the proxy")]
-    Unreachable { path: String, why: String },
-    #[error("MISP's certificate is not trusted at {path}: {why}; {advice}")]
-    Untrusted { path: String, why: String, advice: &'static str },
+    #[error("MISP does not accept {url} ({status}): {words}; is misp.url the address of MISP?")]
+    Unexpected { url: String, status: u16, words: String },
+    #[error("MISP is not reached at {url}: {why}; check misp.url, name resolution and the proxy")]
+    Unreachable { url: String, why: String },
+    #[error("MISP's certificate is not trusted at {url}: {why}; {advice}")]
+    Untrusted { url: String, why: String, advice: &'static str },
     #[error(
-        "MISP said nothing at {path} for {}; ask for less (misp.rest.page_attributes) or wait \
+        "MISP said nothing at {url} for {}; ask for less (misp.rest.page_attributes) or wait \
          longer (misp.rest.request_timeout)",
         humantime::format_duration(*waited)
     )]
-    Silent { path: String, waited: Duration },
+    Silent { url: String, waited: Duration },
     /// The answer kept arriving, but did not end in time.
     #[error(
-        "MISP's answer at {path} did not end within {}; look for what slows it down on the way, ask for \
+        "MISP's answer at {url} did not end within {}; look for what slows it down on the way, ask for \
          less (misp.rest.page_attributes), or wait longer (misp.rest.answer_timeout)",
         humantime::format_duration(*waited)
     )]
-    Dripping { path: String, waited: Duration },
+    Dripping { url: String, waited: Duration },
     #[error(
-        "MISP prints warnings of PHP into its answers ({path}: {words}): set debug to 0 in MISP \
+        "MISP prints warnings of PHP into its answers ({url}: {words}): set debug to 0 in MISP \
          (Administration > Server Settings > MISP > debug), and display_errors = Off in its php.ini"
     )]
-    PhpWarning { path: String, words: String },
+    PhpWarning { url: String, words: String },
     /// The answer was cut off: by a reset, by the end of the connection, or inside the compression.
-    #[error("the answer to {path} broke off: {why}")]
-    BrokeOff { path: String, why: String },
-    #[error("the answer to {path} is not MISP's: {why}")]
-    Malformed { path: String, why: String },
+    #[error("the answer to {url} broke off: {why}")]
+    BrokeOff { url: String, why: String },
+    #[error("the answer to {url} is not MISP's: {why}")]
+    Malformed { url: String, why: String },
     /// A large event could not be written to the data folder, from which it is read part by part.
     #[error(
         "a large event cannot be kept in {folder} while it is read: {why}; free space there: an event needs as \
@@ -155,40 +153,40 @@ const OVERLOADED: [u16; 4] = [500, 502, 503, 504];
 /// Makes the error for an answer with another status than 200. `wait` is the time to wait, from a header or
 /// else from the settings. `body` holds the first bytes of the body.
 pub(super) fn refusal(
-    path: &str,
+    url: &str,
     status: u16,
     location: Option<&str>,
     wait: Duration,
     body: &[u8],
 ) -> RestError {
-    let path = path.to_owned();
+    let url = url.to_owned();
     match status {
-        300..=399 => redirect(path, location.unwrap_or_default()),
+        300..=399 => redirect(url, location.unwrap_or_default()),
         429 => RestError::RateLimited { after: wait },
-        500..=599 => RestError::Failed { path, status, words: any_words(body) },
-        _ if is_html(body) => RestError::Html { path, status, title: title(body) },
-        401 | 403 => refused(path, status, any_words(body)),
+        500..=599 => RestError::Failed { url, status, words: any_words(body) },
+        _ if is_html(body) => RestError::Html { url, status, title: title(body) },
+        401 | 403 => refused(url, status, any_words(body)),
         405 => match words(body) {
             // MISP's status for a role that may not search at all (rate_limit_count 0).
-            Some(words) => refused(path, status, words),
-            None => RestError::Unexpected { path, status, words: any_words(body) },
+            Some(words) => refused(url, status, words),
+            None => RestError::Unexpected { url, status, words: any_words(body) },
         },
-        _ => RestError::Unexpected { path, status, words: any_words(body) },
+        _ => RestError::Unexpected { url, status, words: any_words(body) },
     }
 }
 
-fn refused(path: String, status: u16, words: String) -> RestError {
+fn refused(url: String, status: u16, words: String) -> RestError {
     let advice = advice(&words);
-    RestError::Refused { path, status, words, advice }
+    RestError::Refused { url, status, words, advice }
 }
 
-fn redirect(path: String, location: &str) -> RestError {
+fn redirect(url: String, location: &str) -> RestError {
     // The query and the fragment are of no use in a message, and may hold a secret.
     let to = location.split(['?', '#']).next().unwrap_or_default();
     if to.trim_end_matches('/').ends_with("/users/login") {
-        RestError::NotLive { path }
+        RestError::NotLive { url }
     } else {
-        RestError::Redirected { path, to: shortened(to) }
+        RestError::Redirected { url, to: shortened(to) }
     }
 }
 
@@ -397,14 +395,14 @@ mod tests {
         }
         assert!(!failed(501).may_pass() && !failed(501).is_too_much());
         assert!(failed(504).took_long() && !failed(500).took_long());
-        let path = || "/p".to_owned();
-        let silent = RestError::Silent { path: path(), waited: Duration::from_secs(1) };
-        let dripping = RestError::Dripping { path: path(), waited: Duration::from_secs(1) };
+        let url = || "/p".to_owned();
+        let silent = RestError::Silent { url: url(), waited: Duration::from_secs(1) };
+        let dripping = RestError::Dripping { url: url(), waited: Duration::from_secs(1) };
         for slow in [silent, dripping] {
             assert!(slow.may_pass() && slow.is_too_much() && slow.took_long(), "{slow}");
             assert!(slow.may_be_of_one_event(), "{slow}");
         }
-        let away = RestError::Unreachable { path: path(), why: "refused".to_owned() };
+        let away = RestError::Unreachable { url: url(), why: "refused".to_owned() };
         assert!(away.may_pass() && !away.is_too_much() && !away.may_be_of_one_event());
         let refused = of(403, None, b"");
         assert!(!refused.may_pass() && !refused.may_be_of_one_event() && !refused.is_too_much());
@@ -417,13 +415,13 @@ mod tests {
         assert!(is_no_such_event("/events/view/999999", &missing));
         assert!(!is_no_such_event("/events/view/7", &missing));
         assert!(!is_no_such_event("/nosuch/endpoint", &recorded("nosuch_endpoint").2));
-        let path = "/events/view/7";
+        let url = "/events/view/7";
         for other in [
             r#"{"name":"x","url":"/events/view/7"}"#,
             r#"{"message":"x","url":"/events/view/7"}"#,
             "<html>",
         ] {
-            assert!(!is_no_such_event(path, other.as_bytes()), "{other}");
+            assert!(!is_no_such_event(url, other.as_bytes()), "{other}");
         }
     }
 

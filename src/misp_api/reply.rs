@@ -234,7 +234,7 @@ impl Stream {
         let ended = self.elements.finish().map_err(|error| match &self.begun {
             None => self.malformed(&error),
             Some(_) => {
-                RestError::BrokeOff { path: self.reply.faults.path.clone(), why: error.to_string() }
+                RestError::BrokeOff { url: self.reply.faults.url.clone(), why: error.to_string() }
             }
         });
         self.reply.pages.settle(ended.map(|()| None))

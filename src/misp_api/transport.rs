@@ -17,6 +17,7 @@ use super::refusal::RestError;
 use super::reply::StreamedReply;
 use crate::config::{Rest, Secret, SharedSecret};
 use crate::http::{ClientOptions, HttpError, Trust};
+use crate::log_event::{LogEvent, ms};
 use crate::metrics;
 use crate::pure::backoff::Backoff;
 
@@ -29,6 +30,8 @@ pub struct MispClient(Arc<Inner>);
 
 struct Inner {
     http: reqwest::Client,
+    /// `host:port` of the proxy on the way, if there is one.
+    proxy: Option<String>,
     config: Rest,
     key: SharedSecret,
     backoff: Backoff,
@@ -78,8 +81,10 @@ impl MispClient {
             builder.read_timeout(config.request_timeout).default_headers(headers())
         })?;
         let most = EventPage { events: config.page_events, attributes: config.page_attributes };
+        let url = config.url.parse().ok();
         Ok(Self(Arc::new(Inner {
             http,
+            proxy: url.and_then(|url| Self::way(config).proxy_to(&url)),
             backoff: Backoff::new(config.backoff_min, config.backoff_max),
             key: SharedSecret::new(config.key.clone()),
             pace: Mutex::new(Pace::new(config.requests_per_second)),
@@ -108,7 +113,7 @@ impl MispClient {
             return Err(error);
         }
         let pause = self.0.backoff.pause(failures, rand::random());
-        tracing::debug!(%error, ?pause, failures, "MISP is asked again");
+        tracing::debug!(%error, pause_ms = ms(pause), failures, "MISP is asked again");
         tokio::time::sleep(pause).await;
         Ok(failures)
     }
@@ -158,7 +163,7 @@ impl MispClient {
         let response =
             request.send().await.map_err(|error| self.faults(&ask.path).unanswered(&error))?;
         let (path, status) = (ask.path.as_str(), response.status().as_u16());
-        tracing::debug!(path, status, elapsed = ?began.elapsed(), "MISP answered");
+        tracing::debug!(path, status, took_ms = ms(began.elapsed()), "MISP answered");
         let told = |name| header(response.headers(), name);
         let (remaining, reset) = (told("X-Rate-Limit-Remaining"), told("X-Rate-Limit-Reset"));
         self.limit().note(remaining, reset, Instant::now());
@@ -199,7 +204,11 @@ impl MispClient {
         if after > self.0.config.backoff_max {
             return Err(RestError::RateLimited { after });
         }
-        tracing::info!(?after, "MISP's rate limit is used up: waiting");
+        tracing::info!(
+            event = LogEvent::MispRateLimited.word(),
+            wait_ms = ms(after),
+            "MISP's limit on requests is used up, and the relay waits"
+        );
         tokio::time::sleep(after).await;
         Ok(())
     }
@@ -207,7 +216,8 @@ impl MispClient {
     /// Returns the context from which the errors of a request to `path` are made.
     pub(super) fn faults(&self, path: &str) -> AnswerFaults {
         let Rest { request_timeout: silence, answer_timeout: whole, .. } = self.0.config;
-        AnswerFaults { path: path.to_owned(), key: self.0.key.now(), silence, whole }
+        let (url, proxy) = (format!("{}{path}", self.0.config.url), self.0.proxy.clone());
+        AnswerFaults { url, proxy, key: self.0.key.now(), silence, whole }
     }
 
     /// Returns how MISP is reached: authorities, proxy and connect time-out.

@@ -12,6 +12,8 @@ mod hosts;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod mapping;
 #[cfg(test)]
 mod metrics;

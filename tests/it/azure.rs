@@ -143,7 +143,7 @@ async fn authority_without_tls_is_a_settings_error() {
 
     let mut plain = target(&sandbox);
     plain.endpoint = "http://localhost:1".to_owned();
-    assert!(upload::Client::new(http, &plain, PATIENCE).is_err());
+    assert!(upload::Client::new(http, &azure, &plain, PATIENCE).is_err());
 }
 
 #[tokio::test]

@@ -174,7 +174,7 @@ async fn a_clock_that_was_400_days_ahead_once_loses_nothing() {
     let mut scene = Scene::set(&[&borrowed(&ahead)[..], &days].concat()).await;
     let names = ["a.example", "b.example", "c.example"];
     scene.publisher.send(&publication(now() - DAY, &names.map(plain))).await;
-    scene.logged(&format!("\"event committed\",\"event\":\"{EVENT}\"")).await;
+    scene.logged(&format!("took in the event\",\"misp_event\":\"{EVENT}\"")).await;
     // By that clock all of it has expired.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(lives(&scene.sandbox).is_empty());

@@ -78,6 +78,8 @@ mod libraries;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod manage;
 #[cfg(test)]
 mod mapping;

@@ -120,11 +120,12 @@ async fn a_missing_role_names_role_scope_and_object() {
 async fn wrong_names_are_named() {
     let sandbox = start().await;
     let Uploader { tokens, .. } = Uploader::new(&sandbox);
-    let http = misp_sentinel_relay::azure::http::client(&azure(&sandbox)).unwrap();
+    let azure = azure(&sandbox);
+    let http = misp_sentinel_relay::azure::http::client(&azure).unwrap();
     let mut workspace = managed(&sandbox);
     workspace.workspace_name = "workspace-7".to_owned();
-    let client =
-        ManageClient::new(http, &workspace, std::sync::Arc::new(tokens), &management()).unwrap();
+    let tokens = std::sync::Arc::new(tokens);
+    let client = ManageClient::new(http, &azure, &workspace, tokens, &management()).unwrap();
     let refused = client.count(&OURS).await.unwrap_err().to_string();
     assert!(
         refused.contains("check subscription_id, resource_group and workspace_name"),

@@ -231,7 +231,7 @@ async fn a_suppression_tells_what_is_stored_and_what_it_replaces() {
             let replaced = "This replaces an earlier suppression: A[.]Example. until 2";
             assert!(words.contains(replaced) && words.contains(": our own"), "{words}");
             assert!(note(&scene).ends_with(" UTC"), "{}", note(&scene));
-            assert!(scene.relay.log().contains("an earlier suppression is replaced"));
+            assert!(scene.relay.log().contains("An earlier suppression is replaced"));
             assert_eq!(scene.relay.stop().0, Some(0));
         } else {
             let replaced = "This replaces an earlier suppression: a.example until `unsuppress`.";
@@ -275,5 +275,5 @@ async fn what_was_not_suppressed_is_not_told_as_taken_back() {
     let output = scene.relay.command(&["unsuppress", "a.example"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(!scene.relay.log().contains("no longer suppressed"), "{}", scene.relay.log());
-    assert!(scene.relay.log().contains("is not suppressed: nothing was changed"));
+    assert!(scene.relay.log().contains("is not suppressed. Nothing was changed"));
 }

@@ -16,11 +16,12 @@ use uuid::Uuid;
 pub use shape::{Condition, WorkspaceObject};
 pub use walk::Walk;
 
-use super::http::{exchange, explain};
+use super::http::{exchange, silence};
 use super::pace::pass;
 use super::reply::{Reply, may_pass};
 use super::token::{SignInError, TokenSource};
-use crate::config::{ManagedWorkspace, Management};
+use crate::config::{Azure, ManagedWorkspace, Management};
+use crate::log_event::ms;
 use crate::pure::backoff::Backoff;
 use crate::pure::pacer::Pacer;
 
@@ -39,7 +40,7 @@ pub enum ManageError {
     #[error("the management plane refuses: {0}")]
     Refused(String),
     /// There was no answer, or a failure that may pass, in all attempts.
-    #[error("the management plane cannot be reached: {0}")]
+    #[error("{0}")]
     Unreachable(String),
     /// The answer is not one of this API.
     #[error("the answer of the management plane cannot be read: {0}")]
@@ -57,6 +58,8 @@ pub struct BadAddress {
 #[derive(Debug)]
 pub struct ManageClient {
     http: reqwest::Client,
+    /// `host:port` of the proxy on the way, if there is one.
+    proxy: Option<String>,
     /// The URL of the workspace. All its threat intelligence lies below it.
     scope: Url,
     api_version: String,
@@ -79,6 +82,7 @@ impl ManageClient {
     /// [`BadAddress`].
     pub fn new(
         http: reqwest::Client,
+        azure: &Azure,
         workspace: &ManagedWorkspace,
         tokens: Arc<TokenSource>,
         rules: &Management,
@@ -102,7 +106,8 @@ impl ManageClient {
         ]);
         let api_version = workspace.api_version.clone();
         let pacer = Pacer::with_pauses(rules.request_pause, Instant::now());
-        Ok(Self { http, scope, api_version, tokens, rules: rules.clone(), pacer })
+        let proxy = super::http::way(azure).proxy_to(&scope);
+        Ok(Self { http, proxy, scope, api_version, tokens, rules: rules.clone(), pacer })
     }
 
     /// Returns the workspace's resource ID, on which roles are assigned.
@@ -199,7 +204,11 @@ impl ManageClient {
                     self.tokens.renew()?;
                     continue;
                 }
-                Ok(reply) if may_pass(reply.status) => (reply.words(), reply.wait()),
+                Ok(reply) if may_pass(reply.status) => {
+                    let host = self.scope.host_str().unwrap_or_default();
+                    let why = format!("the management plane at {host} fails: {}", reply.words());
+                    (why, reply.wait())
+                }
                 Err(ManageError::Unreachable(why)) => (why, None),
                 answer => return answer,
             };
@@ -208,8 +217,11 @@ impl ManageClient {
                 return Err(ManageError::Unreachable(why));
             }
             let pause = wait.unwrap_or_else(|| backoff.pause(failures, rand::random()));
-            let wait_s = pause.as_secs_f64();
-            tracing::warn!(why, wait_s, "the management plane failed: asking again");
+            tracing::debug!(
+                why,
+                wait_ms = ms(pause),
+                "The management plane failed, and is asked again"
+            );
             tokio::time::sleep(pause).await;
         }
     }
@@ -227,7 +239,10 @@ impl ManageClient {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         let answer = exchange(request, MAX_ANSWER).await;
-        let reply = answer.map_err(|error| ManageError::Unreachable(explain(&error)))?;
+        let reply = answer.map_err(|error| {
+            let proxy = self.proxy.as_deref();
+            ManageError::Unreachable(silence("the management plane", &self.scope, proxy, &error))
+        })?;
         if reply.is_cut {
             return Err(ManageError::Unreadable(format!(
                 "an answer of more than {} MiB: set a smaller azure.management.page",

@@ -4,7 +4,6 @@
 use std::time::{Duration, SystemTime};
 
 use chrono::DateTime;
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::DATE;
 use reqwest::{Response, Url};
 use tokio::net::{TcpStream, lookup_host};
@@ -76,7 +75,7 @@ impl Host<'_> {
             ("https", _) => "TLS is good",
             _ => "no TLS",
         };
-        let way = match (self.proxy(), answer.remote_addr()) {
+        let way = match (self.way.proxy_to(&self.url), answer.remote_addr()) {
             (Some(proxy), _) => format!(" through the proxy {proxy}"),
             (None, Some(address)) => format!(" at {}", address.ip()),
             (None, None) => String::new(),
@@ -99,7 +98,7 @@ impl Host<'_> {
         }
         let address = self.address();
         // With a proxy, this machine never resolves the host's name itself: only the proxy can be tried.
-        if let Some(proxy) = self.proxy() {
+        if let Some(proxy) = self.way.proxy_to(&self.url) {
             // If the proxy itself is reached, the request's own error says what it refused.
             let why = connect(&proxy).await.err().unwrap_or_else(|| chain(error));
             let keys = match way.proxy {
@@ -119,25 +118,6 @@ impl Host<'_> {
         let remedy =
             format!("check that {key} leads to it and that nothing in between breaks connections");
         (chain(error), remedy)
-    }
-
-    /// Returns `host:port` of the proxy that the configuration or the environment names; `None` for a direct
-    /// connection.
-    fn proxy(&self) -> Option<String> {
-        let matcher = match self.way.proxy {
-            Some("none") => return None,
-            Some(address) => {
-                // NO_PROXY counts for a configured proxy as well.
-                let no = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok());
-                Matcher::builder().all(address).no(no.unwrap_or_default()).build()
-            }
-            None => Matcher::from_env(),
-        };
-        let proxy = matcher.intercept(&self.url.as_str().parse().ok()?)?;
-        let uri = proxy.uri();
-        let port =
-            uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-        Some(format!("{}:{port}", uri.host()?))
     }
 }
 

@@ -166,7 +166,8 @@ impl<'c> WorkspaceCheck<'c> {
     }
 
     async fn look(&self, token: &Secret, probe: bool) -> Found<Diagnosis> {
-        let client = upload::Client::new(self.http.clone(), self.target, PATIENCE)
+        let azure = &self.config.azure;
+        let client = upload::Client::new(self.http.clone(), azure, self.target, PATIENCE)
             .map_err(|error| self.subject(WORKSPACE).error(error, ""))?;
         if !probe {
             // An empty request stores nothing, and still needs the right token, role and workspace.
@@ -197,8 +198,9 @@ impl<'c> WorkspaceCheck<'c> {
         let rules = &self.config.management;
         let request_timeout = rules.request_timeout.min(PATIENCE);
         let rules = Management { retries: 0, request_timeout, ..rules.clone() };
-        let client = ManageClient::new(self.http.clone(), managed, tokens, &rules)
-            .map_err(|error| self.subject(READ_BACK).error(error, ""))?;
+        let client =
+            ManageClient::new(self.http.clone(), &self.config.azure, managed, tokens, &rules)
+                .map_err(|error| self.subject(READ_BACK).error(error, ""))?;
         let mut findings = vec![self.read_back(&client).await];
         if self.target.withdraw == Withdraw::Delete {
             let (id, patience) = (self.probe_id(), rules.ingestion.min(PATIENCE));

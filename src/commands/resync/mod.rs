@@ -18,6 +18,7 @@ use crate::admin::{Needs, Nothing, Request, ResyncState, Services};
 use crate::app::Scope;
 use crate::config::ConfigSource;
 use crate::ledger::{Ledger, millis};
+use crate::log_event::LogEvent;
 use crate::pure::safe;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
@@ -60,8 +61,12 @@ async fn begin(services: &Services, scope: Scope) -> anyhow::Result<()> {
     ensure!(event.is_none() || since.is_none(), "a resync is of one event, or since a time");
     let begun = scope.begin(&services.ledger, &services.source).await;
     begun.context("the ledger cannot be written")?;
-    let event = event.map(tracing::field::display);
-    tracing::info!(event, since, "full resync, as an operator asked");
+    tracing::info!(
+        event = LogEvent::OperatorResync.word(),
+        misp_event = event.map(tracing::field::display),
+        since,
+        "A resync begins, as an operator asked"
+    );
     Ok(())
 }
 

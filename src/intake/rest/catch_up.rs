@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::plan::{self, Rounds, Waits};
 use super::{EXISTENCE, IntakeFault, RestIntake, millis, now, own_clock, until, unweighed};
 use crate::ledger::{Candidate, Head, Listing, ListingCursor};
+use crate::log_event::LogEvent;
 use crate::misp_api::{Heads, HeadsPage, RestError};
 
 // The names of the cursors.
@@ -112,8 +113,9 @@ impl RestIntake {
         if !healed.is_empty() {
             self.ledger.heal(self.source(), &healed).await?;
             tracing::info!(
+                event = LogEvent::GapsHealed.word(),
                 gaps = healed.len(),
-                "gaps healed: MISP was asked for all that may have been missed"
+                "MISP was asked for all that may have been missed, and these gaps are healed"
             );
         }
         self.status.caught_up(SystemTime::now());
@@ -141,7 +143,8 @@ impl RestIntake {
         let misp = touched.date.or(published.date);
         if misp.is_some_and(|now| now.saturating_add(SET_BACK) < publication.max(timestamp)) {
             tracing::warn!(
-                "MISP's clock went back: what was published since lies before what was listed already; everything is read anew"
+                event = LogEvent::MispClockBack.word(),
+                "MISP's clock went back, and what was published since lies before what was listed already. Everything is read anew"
             );
             return Ok(self.ledger.begin_resync(source, None, now()).await?);
         }
@@ -152,7 +155,7 @@ impl RestIntake {
         ];
         // The cursors move last, so that a poll that fails half way is repeated as a whole.
         self.ledger.move_cursors(source, &moved).await?;
-        self.status.succeeded();
+        self.succeeded().await;
         Ok(())
     }
 
@@ -207,14 +210,15 @@ impl RestIntake {
             let found = self.listed(events).await?;
             missing.extend(events.iter().copied().filter(|event| !found.contains(event)));
         }
-        self.status.succeeded();
+        self.succeeded().await;
         if self.looks_empty(!known.is_empty() && missing.len() == known.len()).await? {
             return Ok(());
         }
         if !missing.is_empty() {
             tracing::info!(
+                event = LogEvent::EventsUnlisted.word(),
                 events = missing.len(),
-                "MISP does not list these events any more: each is read"
+                "MISP does not list some events any more, and each is read"
             );
         }
         // Absence from a listing may be a filter or a fault, so each event is read before it counts as gone.
@@ -234,12 +238,7 @@ impl RestIntake {
         let empty = none_shown
             && self.ledger.has_claims(self.source()).await?
             && !self.may_be_empty().await?;
-        // The line is logged when it begins, not in each round.
-        if self.status.set_empty(empty) && empty {
-            tracing::error!(
-                "MISP returns none of the events that the ledger holds: nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so"
-            );
-        }
+        self.status.set_empty(empty);
         Ok(empty)
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{IntakeFault, RestIntake, now};
+use crate::log_event::LogEvent;
 use crate::misp_api::{Key, KeysView};
 
 /// The key as the ledger remembers it.
@@ -90,7 +91,7 @@ impl RestIntake {
     /// while the relay runs.
     pub(super) async fn judge_key(&self) -> Result<(), IntakeFault> {
         let key = self.client.key().await.map_err(IntakeFault::Key)?;
-        self.status.succeeded();
+        self.status.answered();
         let name = format!("key {}", self.source());
         let told = self.ledger.remembered(&name).await?;
         let before = Memory::of(told.as_ref(), &key);
@@ -124,10 +125,11 @@ impl RestIntake {
             if self.key.is_accepted() || self.status.now().key.is_none() {
                 let (words, now) = (&key.words, &key.view);
                 tracing::error!(
+                    event = LogEvent::KeySeesOther.word(),
                     key = words,
                     ?now,
                     ?before,
-                    "misp.key shows another view than the one that the ledger was filled with: what it reads adds nothing, and what it does not see is not withdrawn; start once with --accept-new-view if that is right"
+                    "misp.key shows another view than the one that the ledger was filled with. What it reads adds nothing, and what it does not see is not withdrawn; start once with --accept-new-view if that is right"
                 );
             }
             return;
@@ -135,17 +137,17 @@ impl RestIntake {
         let news = match before {
             Memory::Empty => return,
             _ if !before.is_of(&key.view) => {
-                "another view than before is accepted: everything is compared with what the key sees"
+                "The key shows another view than before, which is accepted. Everything is compared with what it sees"
             }
             _ if before.is_of_another_seen() => {
-                "the key shows the view again that the ledger was filled with: everything is compared with it"
+                "The key shows the view again that the ledger was filled with. Everything is compared with it"
             }
             Memory::Of(before) if (before.user, before.role) != (key.user, key.role) => {
-                "misp.key belongs to another user or role than before, and shows the same view"
+                "The key belongs to another user or role than before, and shows the same view"
             }
             Memory::Of(_) | Memory::Unknown => return,
         };
-        tracing::warn!(key = key.words, "{news}");
+        tracing::warn!(event = LogEvent::KeyChanged.word(), key = key.words, "{news}");
     }
 }
 

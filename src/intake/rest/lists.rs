@@ -8,6 +8,8 @@ use std::time::SystemTime;
 
 use super::{IntakeFault, RestIntake, now};
 use crate::ledger::{Adopted, InForce};
+use crate::log_event::{LogEvent, ms};
+use crate::pure::outage::Down;
 use crate::pure::warninglist::{List, Lists};
 
 impl RestIntake {
@@ -25,8 +27,15 @@ impl RestIntake {
                     failures = 0;
                     // Only now: after a failure, what was told must be read again.
                     told.clear();
-                    if self.views.warninglists().succeeded(now()) {
-                        tracing::info!("MISP's warninglists can be read again");
+                    if let Some(Down { lasted, failures }) =
+                        self.views.warninglists().succeeded(now())
+                    {
+                        tracing::info!(
+                            event = LogEvent::WarninglistsRecovered.word(),
+                            down_ms = ms(lasted),
+                            failures,
+                            "MISP's warninglists can be read again"
+                        );
                     }
                     tokio::select! {
                         () = self.news_of_lists() => {}
@@ -53,10 +62,13 @@ impl RestIntake {
     async fn pause_lists(&self, fault: &IntakeFault, failures: u32) {
         let pause = self.pause_after(fault, failures);
         let error = fault.to_string();
-        if self.views.warninglists().failed(&error) {
+        if let Some(Down { lasted, failures }) = self.views.warninglists().failed(&error) {
             tracing::warn!(
+                event = LogEvent::WarninglistsFailing.word(),
                 error,
-                "MISP's warninglists cannot be read: the last ones stay in force, or claims wait for the first"
+                down_ms = ms(lasted),
+                failures,
+                "MISP's warninglists cannot be read. The last ones stay in force, or claims wait for the first"
             );
         }
         tokio::time::sleep(pause).await;
@@ -100,7 +112,7 @@ fn tell_unreadable(lists: &Lists) {
         tracing::debug!(
             list = list.head.name,
             patterns = list.unreadable.len(),
-            "regular expressions that this program cannot read"
+            "A warninglist has regular expressions that this program cannot read"
         );
     }
 }
@@ -115,22 +127,24 @@ fn tell(lists: &Lists, adopted: Adopted, began: SystemTime) {
     };
     let (lists, entries) = (lists.len(), lists.entries());
     // `elapsed` fails if the clock was set back meanwhile.
-    let took_ms = u64::try_from(began.elapsed().unwrap_or_default().as_millis()).unwrap_or(0);
+    let took_ms = ms(began.elapsed().unwrap_or_default());
     tracing::info!(
+        event = LogEvent::WarninglistsInForce.word(),
         lists,
         entries,
         altered,
         withdrawn,
         took_ms,
-        "MISP's warninglists are in force: what they concern was judged anew"
+        "MISP's warninglists are in force, and what they concern was judged anew"
     );
 }
 
 fn tell_waiting(going: i64, news: bool) {
     if news {
         tracing::error!(
+            event = LogEvent::WarninglistsHeld.word(),
             going,
-            "MISP's warninglists would withdraw more indicators than guard.max and guard.percent allow: the ones before stay in force; look at them in MISP, then `release --warninglists`"
+            "MISP's warninglists would withdraw more indicators than guard.max and guard.percent allow, so the ones before stay in force. Look at them in MISP, then `release --warninglists`"
         );
     } else {
         tracing::debug!(going, "MISP's warninglists still wait for a release");

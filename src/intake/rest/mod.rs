@@ -9,6 +9,7 @@ mod lists;
 mod plan;
 mod reader;
 mod resync;
+mod resync_log;
 mod status;
 
 use std::path::PathBuf;
@@ -25,8 +26,10 @@ pub use status::{RestState, RestStatus};
 use crate::config::{Guard, Misp, Rest};
 use crate::intake::Inbox;
 use crate::ledger::{AdoptError, Candidate, KeyView, Ledger, Listing, SqlError, Views, millis};
+use crate::log_event::{LogEvent, ms};
 use crate::misp_api::{MispClient, RestError};
 use crate::pure::backoff::Backoff;
+use crate::pure::outage::Down;
 
 /// The longest pause, even if a header of MISP asks for more.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
@@ -55,6 +58,8 @@ pub struct RestIntake {
     pub catches_up: bool,
     /// Whether a view that differs from the ledger's is accepted, once.
     pub accept_new_view: Arc<AtomicBool>,
+    /// How often the progress of a resync is told.
+    pub progress_every: Duration,
 }
 
 /// The fault that ended a round.
@@ -113,6 +118,20 @@ impl RestIntake {
         let pause = self.pause_after(fault, failures);
         self.status.failed(doing, &fault.to_string(), SystemTime::now() + pause);
         tokio::time::sleep(pause).await;
+    }
+
+    /// Notes that MISP answers as it should, and tells it if it did not before.
+    async fn succeeded(&self) {
+        let Some(Down { lasted, failures }) = self.status.succeeded() else { return };
+        // Without the figure the line still tells what matters.
+        let reads_waiting = self.ledger.waiting().await.map(|waiting| waiting.reads).ok();
+        tracing::info!(
+            event = LogEvent::MispRecovered.word(),
+            down_ms = ms(lasted),
+            failures,
+            reads_waiting,
+            "MISP answers again"
+        );
     }
 
     fn pause_after(&self, fault: &IntakeFault, failures: u32) -> Duration {

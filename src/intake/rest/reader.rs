@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{IntakeFault, RestIntake, now, own_clock, until};
 use crate::document::Document;
 use crate::ledger::{DueRead, Ledger, Vain};
+use crate::log_event::LogEvent;
 use crate::misp_api::RestError;
 use crate::notice::{EventAnswer, Read, Receipt, What};
 
@@ -140,7 +141,7 @@ impl RestIntake {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.status.succeeded();
+        self.succeeded().await;
         // Only an answer that came to its end gets here, so an event that is left is truly not in it.
         let missing: Vec<DueRead> = std::mem::take(&mut request.due).into_values().collect();
         self.look_for(&request, missing).await
@@ -150,7 +151,10 @@ impl RestIntake {
         let event = document.event();
         // Removed from `due`, so that what is left at the end is what the answer does not hold.
         let Some(due) = event.and_then(|event| request.due.remove(&event)) else {
-            tracing::debug!(?event, "MISP answers with an event that was not asked for");
+            tracing::debug!(
+                misp_event = event.map(tracing::field::display),
+                "MISP answers with an event that it was not asked for"
+            );
             return;
         };
         let selected = request.selected.as_ref().is_none_or(|all| all.contains(&due.event));
@@ -181,7 +185,10 @@ impl RestIntake {
         match receipt.await {
             Ok(Receipt::Committed | Receipt::Again) => {}
             Ok(Receipt::Refused | Receipt::Failed) | Err(_) => {
-                tracing::debug!(event = %due.event, "an answer is not committed: asked for again");
+                tracing::debug!(
+                    misp_event = %due.event,
+                    "An answer is not committed, and is asked for again"
+                );
                 // The writer logs the ledger's fault. This pause keeps MISP from being asked without end.
                 tokio::time::sleep(self.rest.backoff_min).await;
             }
@@ -197,7 +204,11 @@ impl RestIntake {
         match event.and_then(|event| request.due.remove(&event)) {
             Some(due) => self.put_off(&due, NO_PATIENCE, &error.to_string()).await,
             None => {
-                tracing::error!(%error, "an event is not read, and it is not known which");
+                tracing::error!(
+                    event = LogEvent::EventUnreadable.word(),
+                    why = %error,
+                    "An event cannot be read, and it is not known which"
+                );
                 Ok(())
             }
         }
@@ -245,10 +256,21 @@ impl RestIntake {
         let Some(times) = self.ledger.put_off_read(self.source(), vain).await? else {
             return Ok(());
         };
-        tracing::warn!(event = %due.event, why, times, "an event cannot be read: tried again later");
+        tracing::warn!(
+            event = LogEvent::EventUnreadable.word(),
+            misp_event = %due.event,
+            why,
+            times,
+            "An event cannot be read, and is tried again later"
+        );
         // Equal, not more: the line is logged once for each event.
         if times == patience {
-            tracing::error!(event = %due.event, why, "a resync goes on without this event");
+            tracing::error!(
+                event = LogEvent::ResyncLeavesOut.word(),
+                misp_event = %due.event,
+                why,
+                "A resync goes on without this event"
+            );
         }
         Ok(())
     }

@@ -9,8 +9,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::catch_up::{ListingTimes, candidates, object, shown};
+use super::resync_log::ResyncLog;
 use super::{EXISTENCE, IntakeFault, RestIntake, now, unweighed};
 use crate::ledger::{Listing, Resync, ResyncPhase};
+use crate::log_event::LogEvent;
 
 /// The time between two looks at whether a resync was asked for, or all its events are read.
 const LOOK: Duration = Duration::from_millis(250);
@@ -27,9 +29,9 @@ impl RestIntake {
     /// Begins full resyncs by the schedule and runs those that were asked for. Never ends.
     pub(super) async fn keep_resyncing(&self) {
         let mut scheduled = self.next_resync();
-        let mut failures = 0;
+        let (mut failures, mut progress) = (0, ResyncLog::new(self.progress_every));
         loop {
-            match self.drive_resync(&mut scheduled).await {
+            match self.drive_resync(&mut scheduled, &mut progress).await {
                 Ok(()) => {
                     failures = 0;
                     tokio::time::sleep(LOOK).await;
@@ -48,7 +50,11 @@ impl RestIntake {
         Some(next.into())
     }
 
-    async fn drive_resync(&self, scheduled: &mut Option<SystemTime>) -> Result<(), IntakeFault> {
+    async fn drive_resync(
+        &self,
+        scheduled: &mut Option<SystemTime>,
+        progress: &mut ResyncLog,
+    ) -> Result<(), IntakeFault> {
         // A clock that was ahead must not put the next resync off until then.
         *scheduled = match (*scheduled, self.next_resync()) {
             (Some(at), Some(next)) => Some(at.min(next)),
@@ -61,10 +67,13 @@ impl RestIntake {
         }
         // The phase is read from the ledger each time, so a restart goes on where the last run was.
         let Some(resync) = self.ledger.resync(self.source()).await? else { return Ok(()) };
+        if resync.phase != ResyncPhase::Done {
+            progress.begin(&self.ledger, &resync);
+        }
         match resync.phase {
             ResyncPhase::Done => Ok(()),
             ResyncPhase::Listing => self.list_everything(resync).await,
-            ResyncPhase::Reading => self.finish_resync(resync).await,
+            ResyncPhase::Reading => self.finish_resync(resync, progress).await,
         }
     }
 
@@ -91,7 +100,12 @@ impl RestIntake {
             self.start_cursors(seen.newest).await?;
         }
         let (events, attributes) = (named.events.len(), named.attributes);
-        tracing::info!(events, attributes, "full resync: the listing is complete");
+        tracing::info!(
+            event = LogEvent::ResyncListed.word(),
+            events,
+            attributes,
+            "All events of the full resync are listed"
+        );
         let events = i64::try_from(events).unwrap_or(i64::MAX);
         let phase = ResyncPhase::Reading;
         // The phase moves last, so a listing that fails half way is made again as a whole.
@@ -119,30 +133,26 @@ impl RestIntake {
     }
 
     /// Ends the resync once none of its events is left to read.
-    async fn finish_resync(&self, resync: Resync) -> Result<(), IntakeFault> {
+    async fn finish_resync(
+        &self,
+        resync: Resync,
+        progress: &mut ResyncLog,
+    ) -> Result<(), IntakeFault> {
         // The rows of the ledger tell what is left, also after a restart.
-        if self.ledger.resync_left(self.source()).await?.events > 0 {
+        let left = self.ledger.resync_left(self.source()).await?;
+        if left.events > 0 {
+            progress.goes_on(&resync, left);
             return Ok(());
         }
-        if resync.is_whole() {
-            // Objects that a passing fault of Sentinel rejected must not wait until an operator looks.
-            let retried = self.ledger.retry_rejected(None, now()).await?;
-            if retried > 0 {
-                tracing::info!(
-                    objects = retried,
-                    "full resync: rejected objects are tried once more"
-                );
-            }
-        }
+        // Objects that a passing fault of Sentinel rejected must not wait until an operator looks.
+        let retried = match resync.is_whole() {
+            true => self.ledger.retry_rejected(None, now()).await?,
+            false => 0,
+        };
         let done = resync.done(now());
         // If another resync was begun in its place meanwhile, that one stays.
         self.ledger.advance_resync(self.source(), &resync, &done).await?;
-        tracing::info!(
-            events = done.events,
-            attributes = done.attributes,
-            seconds = (now() - done.began_at) / 1_000,
-            "full resync: all events are read and compared"
-        );
+        progress.end(&self.ledger, &done, retried);
         Ok(())
     }
 }

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::log_event::{LogEvent, ms};
+use crate::pure::outage::{Down, Outage};
+
 /// The state that the loops of the intake write. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct RestStatus(Arc<Mutex<KnownState>>);
@@ -14,6 +17,19 @@ pub struct RestStatus(Arc<Mutex<KnownState>>);
 struct KnownState {
     state: RestState,
     catch_up: Option<CatchUp>,
+    outage: Outage,
+    /// Since when MISP has looked empty.
+    empty_since: Option<Instant>,
+    /// That the catch-up is late was told.
+    late_told: bool,
+}
+
+impl KnownState {
+    fn is_late(&self) -> bool {
+        // Measured with the steady clock, so that setting the other one makes nothing late.
+        let is_late = |catch_up: &CatchUp| catch_up.last.elapsed() > LATE * catch_up.every;
+        self.catch_up.as_ref().is_some_and(is_late)
+    }
 }
 
 /// The catch-up, where there is one.
@@ -54,9 +70,7 @@ pub struct RestState {
 impl RestStatus {
     pub fn now(&self) -> RestState {
         let known = self.lock();
-        // Measured with the steady clock, so that setting the other one makes nothing late.
-        let is_late = |catch_up: &CatchUp| catch_up.last.elapsed() > LATE * catch_up.every;
-        RestState { late: known.catch_up.as_ref().is_some_and(is_late), ..known.state.clone() }
+        RestState { late: known.is_late(), ..known.state.clone() }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut RestState) -> T) -> T {
@@ -73,43 +87,96 @@ impl RestStatus {
     }
 
     pub(super) fn failed(&self, doing: &'static str, error: &str, next: SystemTime) {
-        // The lock ends before the line is logged. The same fault is logged once, since each attempt fails
-        // alike.
-        let news = self.with(|state| {
-            let news = state.error.as_deref() != Some(error);
-            state.error = Some(error.to_owned());
-            state.next_try = Some(next.into());
-            news
-        });
-        if news {
-            tracing::warn!(error, doing, "MISP cannot be asked");
-        } else {
-            tracing::debug!(error, doing, "MISP can still not be asked");
-        }
+        // The lock ends before the line is logged.
+        let told = {
+            let mut known = self.lock();
+            known.state.error = Some(error.to_owned());
+            known.state.next_try = Some(next.into());
+            known.outage.failed(error, Instant::now())
+        };
+        let Some(Down { lasted, failures }) = told else {
+            tracing::debug!(error, doing, "MISP still does not answer as it should");
+            return;
+        };
+        tracing::warn!(
+            event = LogEvent::MispFailing.word(),
+            error,
+            doing,
+            down_ms = ms(lasted),
+            failures,
+            "MISP does not answer as it should"
+        );
     }
 
-    pub(super) fn succeeded(&self) {
-        let mended = self.with(|state| {
+    /// Notes that MISP answers, though perhaps not all that it is asked.
+    pub(super) fn answered(&self) {
+        self.with(|state| {
             state.answered_at = Some(Utc::now());
             state.next_try = None;
-            state.error.take().is_some()
+            state.error = None;
         });
-        if mended {
-            tracing::info!("MISP can be asked again");
-        }
+    }
+
+    /// Notes that MISP answers as it should. Returns the outage that this ends.
+    pub(super) fn succeeded(&self) -> Option<Down> {
+        self.answered();
+        self.lock().outage.over(Instant::now())
     }
 
     pub(super) fn caught_up(&self, at: SystemTime) {
-        let mut known = self.lock();
-        known.state.caught_up_at = Some(at.into());
-        if let Some(catch_up) = &mut known.catch_up {
-            catch_up.last = Instant::now();
+        let was_late = {
+            let mut known = self.lock();
+            known.state.caught_up_at = Some(at.into());
+            if let Some(catch_up) = &mut known.catch_up {
+                catch_up.last = Instant::now();
+            }
+            std::mem::take(&mut known.late_told)
+        };
+        if was_late {
+            tracing::info!(
+                event = LogEvent::CatchUpRecovered.word(),
+                "A catch-up was completed again"
+            );
         }
     }
 
-    /// Sets whether MISP looks empty. Returns whether that is new.
-    pub(super) fn set_empty(&self, empty: bool) -> bool {
-        self.with(|state| std::mem::replace(&mut state.empty, empty) != empty)
+    /// Tells once that no catch-up is completed any more.
+    pub fn tell_late(&self) {
+        let is_news = {
+            let mut known = self.lock();
+            let is_late = known.is_late();
+            is_late && !std::mem::replace(&mut known.late_told, is_late)
+        };
+        if is_news {
+            tracing::warn!(
+                event = LogEvent::CatchUpLate.word(),
+                "No catch-up was completed for three times misp.rest.catch_up_every. Look how long MISP takes to answer"
+            );
+        }
+    }
+
+    /// Sets whether MISP looks empty, and tells it when that begins and when it ends.
+    pub(super) fn set_empty(&self, empty: bool) {
+        let (since, was_empty) = {
+            let mut known = self.lock();
+            let since = empty.then(|| known.empty_since.unwrap_or_else(Instant::now));
+            (
+                std::mem::replace(&mut known.empty_since, since),
+                std::mem::replace(&mut known.state.empty, empty),
+            )
+        };
+        match (was_empty, empty) {
+            (false, true) => tracing::error!(
+                event = LogEvent::MispEmpty.word(),
+                "MISP returns none of the events that the ledger holds, so nothing is withdrawn. Mend MISP or the key, or `release --empty` if it is meant so"
+            ),
+            (true, false) => tracing::info!(
+                event = LogEvent::MispNotEmpty.word(),
+                down_ms = since.map(|since| ms(since.elapsed())),
+                "MISP returns events again that the ledger holds, or may be empty"
+            ),
+            (true, true) | (false, false) => {}
+        }
     }
 
     pub(super) fn set_key(&self, words: &str, other_view: bool) {

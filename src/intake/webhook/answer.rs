@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use crate::intake::once_a_minute::OnceAMinute;
+use crate::log_event::LogEvent;
 use crate::metrics;
 use crate::notice::GapReason;
 
@@ -126,12 +127,12 @@ impl From<Said> for WebhookAnswer {
 impl WebhookAnswer {
     /// Counts and logs the answer: one line a request, or one a minute for requests of strangers.
     pub(super) fn record(&self, peer: SocketAddr, strangers: &OnceAMinute) {
-        let event = self.event.map(tracing::field::display);
+        let misp_event = self.event.map(tracing::field::display);
         let (status, bytes) = (self.said.status().as_u16(), self.bytes);
         // Every answer is counted, also one that is not logged.
         metrics::webhook_answered(self.said.status().as_str());
         if self.said.status().is_success() {
-            tracing::info!(status, bytes, event, "webhook request");
+            tracing::debug!(status, bytes, misp_event, "A webhook request was taken");
             return;
         }
         // The number of refusals before this one that were not logged.
@@ -140,9 +141,18 @@ impl WebhookAnswer {
             Some(None) => return,
             other => other.flatten(),
         };
-        // Debug escapes what the sender may have put into the words.
+        // The log escapes what the sender may have put into the words.
         let answer = self.said.to_string();
-        tracing::warn!(status, bytes, event, %peer, more, ?answer, "webhook request");
+        tracing::warn!(
+            event = LogEvent::WebhookRefused.word(),
+            status,
+            bytes,
+            misp_event,
+            %peer,
+            untold = more,
+            answer,
+            "A webhook request was refused"
+        );
     }
 }
 

@@ -25,6 +25,7 @@ use crate::config::Webhook;
 use crate::intake::Inbox;
 use crate::intake::kept_gaps::KeptGaps;
 use crate::intake::once_a_minute::OnceAMinute;
+use crate::log_event::LogEvent;
 use request::Desk;
 
 /// The word for this intake in gaps, metrics and status.
@@ -63,7 +64,12 @@ pub async fn serve(
     let handle = Handle::new();
     let server = server(listener, patience, strangers).context("listen for the webhook")?;
     let server = server.handle(handle.clone());
-    tracing::info!(%address, tls = tls.is_some(), "the webhook listens");
+    tracing::info!(
+        event = LogEvent::WebhookListens.word(),
+        %address,
+        tls = tls.is_some(),
+        "The webhook listens"
+    );
     let serving = match tls {
         Some(tls) => {
             let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls));
@@ -87,8 +93,9 @@ pub async fn serve(
     let lost = gaps.offer_all();
     if lost > 0 {
         tracing::error!(
+            event = LogEvent::WebhookGapsLost.word(),
             gaps = lost,
-            "the ledger took no gaps of the webhook until the end: publish these events again in MISP"
+            "The ledger took no gaps of the webhook until the end. Publish these events again in MISP"
         );
     }
     served
@@ -107,7 +114,13 @@ fn server(
             // Nobody has shown the secret yet here, so these lines share the bound of the strangers.
             let Some(more) = strangers.passes(Instant::now()) else { return };
             let peer = peer.map(tracing::field::display);
-            tracing::warn!(peer, %error, more, "a connection to the webhook failed before its request (logged once a minute)");
+            tracing::warn!(
+                event = LogEvent::WebhookConnectionFailed.word(),
+                peer,
+                %error,
+                untold = more,
+                "A connection to the webhook failed before its request"
+            );
         });
     server.http_builder().http1().header_read_timeout(patience).max_buf_size(READ_AHEAD);
     Ok(server)

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use super::FeedSocket;
-use super::repeats::Repeats;
+use super::outage::FeedOutage;
 use super::socket::{Received, Socket, SocketError};
 use super::status::StatusLine;
 use super::watch::{ClockReading, Missed, Silence, Watch};
@@ -19,6 +19,7 @@ use crate::intake::frame::{self, Content, Frame, MalformedFrame, PUBLICATION};
 use crate::intake::kept_gaps::KeptGaps;
 use crate::intake::once_a_minute::OnceAMinute;
 use crate::intake::{Full, Inbox};
+use crate::log_event::LogEvent;
 use crate::metrics;
 use crate::notice::{Gap, GapReason, Subject, What, Withdrawal};
 use crate::pure::backoff::Backoff;
@@ -104,15 +105,18 @@ impl Endpoint {
     pub(super) async fn keep_connected(self: Arc<Self>, feed: FeedSocket) {
         let longest = self.config.reconnect_max;
         let backoff = Backoff::new(longest / 16, longest);
-        let (mut failures, mut repeats) = (0, Repeats::default());
+        let (mut failures, mut outage) = (0, FeedOutage::default());
         // PUB/SUB repeats nothing. So each new connection is a new socket, and the time between is a gap.
         loop {
-            let (end, lasted) = self.session(feed).await;
-            // A connection that broke at once was none: the next pause is longer.
+            let (end, lasted) = self.session(feed, &outage).await;
+            // A connection that broke at once was none: the next pause is longer, and the outage goes on.
             failures = if lasted >= longest { 1 } else { failures + 1 };
+            if failures == 1 {
+                outage = FeedOutage::default();
+            }
             let pause = backoff.pause(failures, rand::random());
             // The loss is told before the pause, so that catch-up does not wait for the new connection.
-            self.ended(feed, &end, repeats.is_news(&end.to_string(), Instant::now()));
+            self.ended(feed, &end, &mut outage);
             tokio::time::sleep(pause).await;
         }
     }
@@ -123,14 +127,14 @@ impl Endpoint {
     }
 
     /// Runs one connection from the attempt to its end. Returns why it ended, and how long it was connected.
-    async fn session(&self, feed: FeedSocket) -> (ConnectionEnd, Duration) {
+    async fn session(&self, feed: FeedSocket, outage: &FeedOutage) -> (ConnectionEnd, Duration) {
         let socket = match self.connect(feed).await {
             Ok(socket) => socket,
             Err(error) => return (ConnectionEnd::Lost(error), Duration::ZERO),
         };
         let connected = Instant::now();
         // The watch learns of the connection before the first frame is read: silence counts from here.
-        self.connected(feed);
+        self.connected(feed, outage);
         let end = self.read(feed, socket).await;
         (end, connected.elapsed())
     }
@@ -176,8 +180,8 @@ impl Endpoint {
         }
     }
 
-    fn connected(&self, feed: FeedSocket) {
-        tracing::info!(endpoint = %self.address, socket = feed.word(), "ZeroMQ connected");
+    fn connected(&self, feed: FeedSocket, outage: &FeedOutage) {
+        outage.tell_connected(&self.address, feed);
         metrics::connected(&self.address, feed.word(), true);
         self.status.connected(feed);
         // The lock ends with this statement, so that the gaps are recorded without it.
@@ -185,13 +189,8 @@ impl Endpoint {
         missed.into_iter().for_each(|missed| self.missed(missed));
     }
 
-    fn ended(&self, feed: FeedSocket, end: &ConnectionEnd, is_news: bool) {
-        if is_news {
-            tracing::warn!(
-                endpoint = %self.address, socket = feed.word(), why = %end,
-                "ZeroMQ not connected; trying again, at least every {:?}", self.config.reconnect_max,
-            );
-        }
+    fn ended(&self, feed: FeedSocket, end: &ConnectionEnd, outage: &mut FeedOutage) {
+        outage.tell_lost(&self.address, feed, &end.to_string());
         metrics::connected(&self.address, feed.word(), false);
         self.status.lost(feed, end.to_string());
         // The lock ends with this statement, too.
@@ -229,9 +228,12 @@ impl Endpoint {
         let topic = frame::topic(start).unwrap_or_default();
         if self.is_of(feed, topic, size, now) {
             tracing::warn!(
-                endpoint = %self.address, topic = start_of(topic), size,
-                "a ZeroMQ frame is larger than misp.zeromq.max_frame ({} bytes): dropped",
-                self.config.max_frame,
+                event = LogEvent::FrameTooLarge.word(),
+                endpoint = %self.address,
+                topic = start_of(topic),
+                size,
+                max_frame = self.config.max_frame,
+                "A ZeroMQ frame is larger than misp.zeromq.max_frame, and is dropped. What it held is read over REST"
             );
             self.missed(Missed { reason: GapReason::FrameTooLarge, since: now.time });
         }
@@ -265,7 +267,12 @@ impl Endpoint {
         match content {
             Content::Notice(what) => {
                 if let What::Warninglist(id) = &what {
-                    tracing::info!(endpoint = %self.address, id, "a warninglist changed in MISP");
+                    tracing::info!(
+                        event = LogEvent::WarninglistChanged.word(),
+                        endpoint = %self.address,
+                        id,
+                        "A warninglist changed in MISP"
+                    );
                 }
                 self.offer(what, now);
             }
@@ -282,11 +289,13 @@ impl Endpoint {
         let event = event_of(&what);
         let gap = self.gaps.gap(GapReason::MemoryFull, now.time);
         self.gaps.record(Gap { event, publication, ..gap });
-        if self.dropped.passes(now.at).is_some() {
+        if let Some(untold) = self.dropped.passes(now.at) {
             tracing::warn!(
-                endpoint = %self.address, event = event.map(tracing::field::display),
-                "the ledger is behind and misp.zeromq.max_waiting is reached: notices are dropped \
-                 and recorded as gaps (logged once a minute)",
+                event = LogEvent::InboxFull.word(),
+                endpoint = %self.address,
+                misp_event = event.map(tracing::field::display),
+                untold,
+                "The ledger is behind, and misp.zeromq.max_waiting is reached. Notices are dropped, and noted as gaps"
             );
         }
     }
@@ -296,7 +305,12 @@ impl Endpoint {
         // A `let` of its own: in the condition of `if let` the lock would last through the block.
         let missed = self.watch().heartbeat(uptime, now);
         if let Some(missed) = missed {
-            tracing::warn!(endpoint = %self.address, uptime, "MISP's ZeroMQ publisher was restarted");
+            tracing::warn!(
+                event = LogEvent::PublisherRestarted.word(),
+                endpoint = %self.address,
+                uptime,
+                "MISP's ZeroMQ publisher was restarted, and something may have been missed"
+            );
             self.missed(missed);
         }
     }
@@ -304,11 +318,16 @@ impl Endpoint {
     fn refuse_malformed(&self, topic: &str, size: usize, why: &MalformedFrame, now: ClockReading) {
         let topic = start_of(topic);
         // Each gap costs a catch-up, so only one a minute is recorded.
-        if self.malformed.passes(now.at).is_some() {
+        if let Some(untold) = self.malformed.passes(now.at) {
             self.missed(Missed { reason: GapReason::MalformedFrame, since: now.time });
             tracing::warn!(
-                endpoint = %self.address, topic, size, %why,
-                "a ZeroMQ frame cannot be read (logged once a minute)",
+                event = LogEvent::FrameMalformed.word(),
+                endpoint = %self.address,
+                topic,
+                size,
+                %why,
+                untold,
+                "A ZeroMQ frame cannot be read"
             );
         }
     }

@@ -3,7 +3,7 @@
 //! all topics, and its traffic shows that the publisher is alive.
 
 mod endpoint;
-mod repeats;
+mod outage;
 mod socket;
 mod status;
 mod watch;

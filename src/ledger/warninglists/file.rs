@@ -1,12 +1,14 @@
 //! Keeps the warninglists in files beside the ledger: the lists in force in one file, and lists that wait for the guard
 //! in another.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::log_event::LogEvent;
 use crate::pure::warninglist::Lists;
 
 /// In the data folder.
@@ -26,17 +28,26 @@ pub(in crate::ledger) fn read(data_dir: &Path, name: &str) -> Option<Arc<Lists>>
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "the kept warninglists cannot be read: MISP is asked for all");
+            tell_unreadable(&path, &error);
             return None;
         }
     };
     match Lists::read(BufReader::with_capacity(1 << 20, file)) {
         Ok(lists) => Some(Arc::new(lists)),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "the kept warninglists cannot be read: MISP is asked for all");
+            tell_unreadable(&path, &error);
             None
         }
     }
+}
+
+fn tell_unreadable(path: &Path, error: &dyn Display) {
+    tracing::warn!(
+        event = LogEvent::WarninglistsFileUnreadable.word(),
+        path = %path.display(),
+        %error,
+        "The kept warninglists cannot be read, and MISP is asked for all"
+    );
 }
 
 /// Written beside it first, then put in its place.

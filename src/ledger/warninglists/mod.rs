@@ -4,6 +4,7 @@ pub(super) mod file;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ pub use file::{copy, load};
 
 use super::Ledger;
 use crate::pure::convert::ClaimFacts;
+use crate::pure::outage::{Down, Outage};
 use crate::pure::policy::{OnLists, Warned};
 use crate::pure::stix::Observable;
 use crate::pure::warninglist::Lists;
@@ -76,6 +78,7 @@ struct SharedLists {
     in_force: InForce,
     read_at: Option<i64>,
     error: Option<String>,
+    outage: Outage,
 }
 
 impl Warninglists {
@@ -93,16 +96,19 @@ impl Warninglists {
         self.shared().in_force = in_force;
     }
 
-    /// MISP was asked, with success; whether it failed before.
-    pub fn succeeded(&self, at: i64) -> bool {
+    /// MISP was asked, with success; the outage that this ends.
+    pub fn succeeded(&self, at: i64) -> Option<Down> {
         let mut shared = self.shared();
         shared.read_at = Some(at);
-        shared.error.take().is_some()
+        shared.error = None;
+        shared.outage.over(Instant::now())
     }
 
-    /// MISP was asked in vain; whether that is news.
-    pub fn failed(&self, error: &str) -> bool {
-        self.shared().error.replace(error.to_owned()).as_deref() != Some(error)
+    /// MISP was asked in vain; the outage, if it is to be told.
+    pub fn failed(&self, error: &str) -> Option<Down> {
+        let mut shared = self.shared();
+        shared.error = Some(error.to_owned());
+        shared.outage.failed(error, Instant::now())
     }
 
     /// `None`: they are not used.

@@ -41,7 +41,9 @@ impl Scene {
 
     async fn with(sandbox: Sandbox, settings: &[(&str, &str)]) -> Self {
         let publisher = Publisher::bind();
-        let relay = Relay::start(&sandbox, &publisher, settings).await;
+        // Each failure has a line at this level.
+        let settings = [&[("MSR_LOG__LEVEL", "debug")], settings].concat();
+        let relay = Relay::start(&sandbox, &publisher, &settings).await;
         Self { sandbox, publisher, relay }
     }
 
@@ -51,7 +53,7 @@ impl Scene {
 
     /// Publishes, and waits until the ledger has it.
     async fn commit(&self, event: &Event) {
-        let committed = |relay: &Relay| relay.log().matches("event committed").count();
+        let committed = |relay: &Relay| relay.log().matches("\"event_committed\"").count();
         let before = committed(&self.relay);
         self.publish(event).await;
         let deadline = Instant::now() + Duration::from_secs(5);

@@ -154,12 +154,12 @@ async fn what_is_withdrawn_before_it_was_sent_is_not_told_as_accepted() {
     scene.commit(&second).await;
     scene.commit(&second.only([])).await;
     scene.holds(2).await;
-    scene.logs("event accepted").await;
+    scene.logs("\"change_accepted\"").await;
     scene.drained().await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let log = scene.relay.log();
     let accepted: Vec<&str> =
-        log.lines().filter(|line| line.contains("accepted_after_s")).collect();
+        log.lines().filter(|line| line.contains("accepted_after_ms")).collect();
     assert!(matches!(accepted.as_slice(), [one] if one.contains("Event 1")), "{accepted:#?}");
     assert_eq!(held(&scene.sandbox).len(), 2);
 }

@@ -68,7 +68,7 @@ pub(crate) fn manager(sandbox: &Sandbox) -> manage::ManageClient {
     let Uploader { tokens, .. } = Uploader::new(sandbox);
     let http = http::client(&azure).unwrap();
     let (workspace, tokens) = (managed(sandbox), Arc::new(tokens));
-    manage::ManageClient::new(http, &workspace, tokens, &management()).unwrap()
+    manage::ManageClient::new(http, &azure, &workspace, tokens, &management()).unwrap()
 }
 
 /// The sandbox's first account and workspace as a target.
@@ -137,7 +137,7 @@ impl Uploader {
 
     pub(crate) fn of(target: &Target, azure: &Azure, timeout: Duration) -> Self {
         let http = http::client(azure).unwrap();
-        let client = upload::Client::new(http.clone(), target, timeout).unwrap();
+        let client = upload::Client::new(http.clone(), azure, target, timeout).unwrap();
         let tokens = TokenSource::new(SignIn::of(target), http, azure).unwrap();
         Self { client, tokens, workspace: target.workspace_id }
     }

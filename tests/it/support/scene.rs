@@ -57,11 +57,11 @@ impl Scene {
     pub(crate) async fn commit(&self) {
         let event = Uuid::new_v4();
         self.publisher.send(&probe(event)).await;
-        self.logged(&format!("\"event committed\",\"event\":\"{event}\"")).await;
+        self.logged(&format!("took in the event\",\"misp_event\":\"{event}\"")).await;
         // A second one is logged after the transaction of the first has ended.
         for event in [event, Uuid::new_v4()] {
             self.publisher.send(&deletion(event)).await;
-            self.logged(&format!("its claims end\",\"event\":\"{event}\"")).await;
+            self.logged(&format!("its claims end\",\"misp_event\":\"{event}\"")).await;
         }
     }
 

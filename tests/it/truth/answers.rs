@@ -85,7 +85,7 @@ async fn another_view_adds_nothing_by_reading_and_goes_on_with_what_is_pushed_to
     misp.advance(100);
     let stage = Stage::set(misp, &[]).await;
     stage.becomes(&["1.1.1.1", "2.2.2.2", "7.7.7.7"]).await;
-    stage.logged("all events are read and compared").await;
+    stage.logged("resync_done").await;
     stage.rest.set_keys(vec![moved(Key::site_admin(KEY))]);
     // Nobody hears of an event that only the other organisation sees, nor of a public one.
     let other = Organisation { id: 2, name: "RELAY".into(), uuid: Uuid::from_u128(2) };
@@ -206,7 +206,7 @@ async fn an_event_that_misp_cannot_serve_stops_no_other() {
     let settings = [("MSR_MISP__REST__BACKOFF_MAX", "30ms"), ("MSR_MISP__REST__RETRIES", "0")];
     let mut stage = Stage::set(misp, &settings).await;
     stage.becomes(&["1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"]).await;
-    stage.logged("all events are read and compared").await;
+    stage.logged("resync_done").await;
     stage.relay.kill();
     for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
         std::fs::remove_file(stage.relay.folder().join(file)).ok();
@@ -215,8 +215,8 @@ async fn an_event_that_misp_cannot_serve_stops_no_other() {
         stage.rest.poison(event, fault);
     }
     stage.relay.restart(&stage.publisher).await;
-    stage.logged_times("all events are read and compared", 2).await;
-    stage.logged("a resync goes on without this event").await;
+    stage.logged_times("resync_done", 2).await;
+    stage.logged("resync_leaves_out").await;
     assert_eq!(stage.status()["ledger"]["wanted"], 3);
     stage.rest.heal();
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -236,7 +236,7 @@ async fn a_read_withdraws_nothing_while_misp_shows_no_event() {
     misp.advance(100);
     let stage = Stage::set(misp, &[("MSR_MISP__REST__CATCH_UP_EVERY", "1h")]).await;
     stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
-    stage.logged("all events are read and compared").await;
+    stage.logged("resync_done").await;
     stage.lose(stage.misp.delete_event(event));
     stage.lose(stage.misp.delete_event(other));
     stage.relay.command(&["resync", "--detach", "--event", &event.to_string()]);
@@ -262,5 +262,5 @@ async fn a_rate_limit_in_the_middle_of_a_listing_is_waited_for() {
     stage.relay.restart(&stage.publisher).await;
     stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    stage.logged("all events are read and compared").await;
+    stage.logged("resync_done").await;
 }

@@ -125,7 +125,7 @@ async fn who_else_claims_a_value_is_named_until_nobody_does() {
     assert_eq!(others.as_array().unwrap().len(), 1, "{others}");
     assert_eq!((&others[0]["event"], &others[0]["attribute"]), (&json!(other), &json!(kept)));
     stage.send(stage.misp.delete_attribute(event, attributes[0])).await;
-    stage.logged("withdrawal").await;
+    stage.logged("claims_withdrawn").await;
     // Still live, for the other event's sake; the first attribute is told by a note and by MISP.
     let left = stage.stories("198.51.100.1");
     assert_eq!(left.len(), 1, "{left:?}");

@@ -167,7 +167,7 @@ async fn before_lists_were_ever_read_claims_wait() {
         rest.script_for("/warninglists/index", vec![RestFault::Status(500); 10_000]);
     })
     .await;
-    stage.logged("event committed").await;
+    stage.logged("event_committed").await;
     stage.stays(&[], Duration::from_millis(300)).await;
     until(&stage, "pending", |status| degraded(status, "2 claims wait")).await;
     let status = stage.status();
@@ -219,7 +219,7 @@ async fn kept_lists_that_are_damaged_are_read_again() {
     let kept = std::fs::read(&file).unwrap();
     std::fs::write(&file, &kept[..kept.len() / 2]).unwrap();
     stage.relay.restart(&stage.publisher).await;
-    stage.logged("the kept warninglists cannot be read").await;
+    stage.logged("warninglists_file_unreadable").await;
     stage.logged_times("warninglists are in force", 2).await;
     assert_eq!(std::fs::read(&file).unwrap(), kept);
     stage.stays(&[FIRST], Duration::from_millis(100)).await;

@@ -68,7 +68,8 @@ impl Stage {
         faults(&rest);
         let (publisher, sandbox) = (Publisher::bind(), start().await);
         let url = rest.base_url();
-        let mut all = vec![("MSR_MISP__URL", url.as_str())];
+        // What changed nothing has its line at this level.
+        let mut all = vec![("MSR_MISP__URL", url.as_str()), ("MSR_LOG__LEVEL", "debug")];
         all.extend(SHORT);
         all.extend(settings);
         let relay = Relay::start(&sandbox, &publisher, &all).await;

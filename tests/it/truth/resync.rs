@@ -76,7 +76,7 @@ async fn a_resync_that_is_killed_goes_on_where_it_was() {
     }
     misp.advance(1_000);
     let mut stage = Stage::set(misp, &[("MSR_MISP__REST__PAGE_EVENTS", "5")]).await;
-    stage.logged("the listing is complete").await;
+    stage.logged("resync_listed").await;
     for kill in 0..3 {
         let read = stage.read_events();
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -107,7 +107,7 @@ async fn what_a_passing_fault_rejected_is_tried_once_with_each_resync() {
     misp.advance(100);
     let stage = Stage::set(misp, &[]).await;
     stage.becomes(&["1.1.1.1"]).await;
-    stage.logged("all events are read and compared").await;
+    stage.logged("resync_done").await;
     let overloaded = |object: &serde_json::Value| {
         (object["pattern"] == pattern("3.3.3.3")).then(|| "overloaded".to_owned())
     };
@@ -146,7 +146,7 @@ async fn a_lost_ledger_is_filled_again_without_duplicates() {
     misp.advance(100);
     let mut stage = Stage::set(misp, &[]).await;
     stage.becomes(&["1.1.1.1", "2.2.2.2", "3.3.3.3"]).await;
-    stage.logged("all events are read and compared").await;
+    stage.logged("resync_done").await;
     let before: BTreeSet<String> = held(&stage.sandbox).into_iter().map(|held| held.id).collect();
     // An edit unpublishes the event; what it did not touch is still what was published.
     let comment = Edit::Comment("touched".to_owned());
@@ -156,7 +156,7 @@ async fn a_lost_ledger_is_filled_again_without_duplicates() {
         std::fs::remove_file(stage.relay.folder().join(file)).ok();
     }
     stage.relay.restart(&stage.publisher).await;
-    stage.logged_times("all events are read and compared", 2).await;
+    stage.logged_times("resync_done", 2).await;
     let status = stage.status();
     assert_eq!(status["ledger"]["wanted"], 2, "{status}");
     let after: BTreeSet<String> = held(&stage.sandbox).into_iter().map(|held| held.id).collect();

@@ -39,6 +39,15 @@ impl Judge {
         verdict
     }
 
+    /// The strictest level that the event's own tags say; else that of untagged.
+    pub fn event_level(&self, event: &EventFacts) -> Tlp {
+        let levels = event.tags.iter().filter_map(|tag| match self.marks.read(&tag.name) {
+            Some(Mark::Level(level)) => Some(level),
+            Some(Mark::HidesSource) | None => None,
+        });
+        levels.max().unwrap_or(self.policy.tlp_untagged.judged())
+    }
+
     fn read_tag(&self, verdict: &mut TagVerdict, tag: &TagFacts) {
         match self.marks.read(&tag.name) {
             Some(Mark::Level(level)) => verdict.strictest = verdict.strictest.max(Some(level)),

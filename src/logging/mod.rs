@@ -6,17 +6,19 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::sync::Mutex;
 
-use tracing::Event;
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, reload};
 
+pub use json::nested;
+
 use crate::config::{Log, LogFormat};
 use crate::pure::safe;
+
+mod json;
 
 /// Writes the program's log to standard error from now on. Returns the switch for its level.
 ///
@@ -83,39 +85,12 @@ where
             (Box::new(builder.finish()), switch)
         }
         LogFormat::Json => {
-            let builder = builder
-                .json()
-                .flatten_event(true)
-                .with_current_span(true)
-                .with_span_list(false)
-                .map_event_format(SafeJson)
-                .with_filter_reloading();
+            let builder = builder.event_format(json::JsonLines).with_filter_reloading();
             let level = builder.reload_handle();
             let switch = LevelSwitch(Box::new(move |filter| level.reload(filter)));
             (Box::new(builder.finish()), switch)
         }
     })
-}
-
-/// A format of JSON lines that escapes whatever a terminal would obey. The text may be from anybody.
-struct SafeJson<F>(F);
-
-impl<S, N, F> FormatEvent<S, N> for SafeJson<F>
-where
-    S: tracing::Subscriber + for<'l> LookupSpan<'l>,
-    N: for<'w> FormatFields<'w> + 'static,
-    F: FormatEvent<S, N>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        writer.write_str(&safe::json(&line))
-    }
 }
 
 /// Writes a field for people. Fields may hold text from outside, so it is escaped: it can neither begin a
@@ -125,7 +100,7 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     let text = safe::line(&text);
     match field.name() {
         "message" => write!(writer, "{text}"),
-        // The crate `log` adds its target, file and line as fields of their own.
+        // The crate `log` adds its module, file and line as fields of their own.
         name if name.starts_with("log.") => Ok(()),
         name => write!(writer, "{name}={text}"),
     }
@@ -133,8 +108,10 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::io::Write;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
 
@@ -152,14 +129,19 @@ mod tests {
         }
     }
 
+    fn settings(format: LogFormat, level: &str) -> Log {
+        Log { format, level: level.to_owned(), progress_every: Duration::from_secs(60) }
+    }
+
     fn logged(format: LogFormat, level: &str) -> String {
         let page = Page::default();
         let writer = page.clone();
-        let log = Log { format, level: level.to_owned() };
+        let log = settings(format, level);
         let (subscriber, _) = subscriber(&log, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             let secret = crate::config::Secret::new("canary");
-            tracing::info!(count = 3, %secret, ?secret, "event received");
+            let skipped = nested(&BTreeMap::from([("to_ids_off", 71)]));
+            tracing::info!(event = "heard", count = 3, skipped, %secret, ?secret, "event received");
             tracing::debug!("detail");
         });
         String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
@@ -172,6 +154,9 @@ mod tests {
         assert_eq!(line["message"], "event received");
         assert_eq!(line["count"], 3);
         assert_eq!(line["level"], "INFO");
+        assert_eq!(line["event"], "heard");
+        assert_eq!(line["skipped"]["to_ids_off"], 71, "an object, and no text");
+        assert_eq!(line["module"], "misp_sentinel_relay::logging::tests");
         assert!(!text.contains("canary"), "{text}");
     }
 
@@ -188,7 +173,7 @@ mod tests {
     fn nobody_elses_words_begin_a_line_or_command_the_terminal() {
         let page = Page::default();
         let writer = page.clone();
-        let log = Log { format: LogFormat::Pretty, level: "info".to_owned() };
+        let log = settings(LogFormat::Pretty, "info");
         for colours in [false, true] {
             page.0.lock().unwrap().clear();
             let writer = writer.clone();
@@ -211,12 +196,11 @@ mod tests {
     fn nobody_elses_words_command_a_terminal_from_a_json_log() {
         let page = Page::default();
         let writer = page.clone();
-        let log = Log { format: LogFormat::Json, level: "info".to_owned() };
+        let log = settings(LogFormat::Json, "info");
         let (subscriber, _) = subscriber(&log, false, move || writer.clone()).unwrap();
         let words = "no\n\u{9b}2J\u{7f}\u{2028}\u{202e}gpj.exe é 🦀";
         tracing::subscriber::with_default(subscriber, || {
-            let span = tracing::info_span!("of", words);
-            span.in_scope(|| tracing::warn!(words, shown = %words, "{words}"));
+            tracing::warn!(words, shown = %words, "{words}");
         });
         let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
@@ -226,7 +210,7 @@ mod tests {
         }
         assert!(text.contains(r"\u009b2J\u007f\u2028\u202egpj.exe é 🦀"), "{text}");
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-        for said in [&line["message"], &line["words"], &line["shown"], &line["span"]["words"]] {
+        for said in [&line["message"], &line["words"], &line["shown"]] {
             assert_eq!(said, words, "as it was said");
         }
     }
