@@ -15,7 +15,7 @@ use super::desk::Desk;
 use super::page::{self, Searched, Sight};
 use super::request::Explain;
 use crate::http::fields::Fields;
-use crate::pure::explain::{ExplainLine, Story};
+use crate::pure::explain::{ExplainLine, Story, tag_name};
 use crate::pure::policy::Tlp;
 
 /// How long a search may take, MISP's answers included.
@@ -157,9 +157,8 @@ async fn gather(desk: &Desk, asked: &str, found: &mut Searched) -> Option<String
 /// Returns the strictest level that the tags of an attribute and its event say. `None`: they could not be read.
 fn level_of(desk: &Desk, story: &Story) -> Option<Tlp> {
     let levels = desk.services.views.iter().map(|view| {
-        // What else a story says of a tag makes it one of an unknown level, which counts as red.
-        let names = story.tags.iter().map(|tag| tag.strip_suffix(" (local)").unwrap_or(tag));
-        view.strictest(names)
+        // A tag that was taken off since the publication counts too, as it does for policy.
+        view.strictest(story.tags.iter().map(|tag| tag_name(tag)))
     });
     levels.max().filter(|_| story.is_read())
 }

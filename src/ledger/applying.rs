@@ -206,17 +206,21 @@ impl Applying {
     /// Shows the event to people, once it is committed.
     fn show(&self, unit: &Unit<'_>, counts: &Counts, totals: &Totals) {
         let SnapshotHead { facts, origin, .. } = &*self.head;
-        // A read that confirms what is known already is no news.
-        if origin.is_read() && counts.new + counts.changed + counts.gone == 0 {
-            return;
-        }
         let names = || totals.tag_names.iter().map(String::as_str);
         let levels = self.context.views.iter().map(|view| view.strictest(names()));
+        let (event, level) = (facts.uuid, levels.max());
+        // A read that alters no claim is no news. But it may show stricter tags of the event.
+        if origin.is_read() && counts.new + counts.changed + counts.gone == 0 {
+            if let Some(level) = level {
+                unit.then(move |shared| shared.recent.marked(event, level));
+            }
+            return;
+        }
         let committed = Committed {
-            event: facts.uuid,
+            event,
             id: Some(facts.id),
             title: Some(facts.info.clone()),
-            tlp: levels.max(),
+            tlp: level,
             what: if origin.is_read() { "read back" } else { "published" },
             heard: self.heard,
             new: counts.new,

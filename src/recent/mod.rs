@@ -125,7 +125,7 @@ impl Recent {
         self.past().timeline.taken(event, heard, target, Utc::now());
     }
 
-    /// Notes that a tag was put on an event or one of its attributes which says this level.
+    /// Notes that an event, or one of its attributes, carries a tag which says this level.
     pub fn marked(&self, event: Uuid, level: Tlp) {
         self.past().timeline.marked(event, level);
     }

@@ -73,6 +73,11 @@ impl Timeline {
             committed.title.clone_from(&known.title);
             committed.tlp = known.tlp;
         }
+        // What is marked more strictly now was not less secret before: its title stands in the older lines too.
+        for one in self.0.iter_mut().filter(|one| one.committed.event == committed.event) {
+            let levels = one.committed.tlp.zip(committed.tlp);
+            one.committed.tlp = levels.map(|(before, now)| before.max(now));
+        }
         self.0.push_back(RecentEvent { committed, committed_at: at, accepted: Vec::new() });
         if self.0.len() > EVENTS {
             self.0.pop_front();
@@ -165,6 +170,18 @@ mod tests {
         timeline.retagged(Uuid::from_u128(1));
         timeline.marked(Uuid::from_u128(1), Tlp::Green);
         assert_eq!(level(&timeline), None);
+    }
+
+    #[test]
+    fn stricter_news_hides_the_title_in_the_older_lines_too() {
+        let mut timeline = Timeline::default();
+        timeline.committed(news(1, 10), at(1));
+        timeline.committed(news(2, 10), at(1));
+        timeline.committed(Committed { tlp: Some(Tlp::Red), ..news(1, 20) }, at(2));
+        timeline.committed(news(1, 30), at(3));
+        let levels = timeline.newest_first().into_iter().map(|one| one.committed.tlp);
+        let (clear, red) = (Some(Tlp::Clear), Some(Tlp::Red));
+        assert_eq!(levels.collect::<Vec<_>>(), [clear, red, clear, red]);
     }
 
     #[test]

@@ -234,10 +234,36 @@ pub(super) fn tags(event: &EventFacts, of_attribute: impl Iterator<Item = String
 /// Spells a tag, and adds what policy asks of it: whether it is local, and since when it is there.
 pub(super) fn spelled(tag: &TagFacts) -> String {
     let name = &tag.name;
-    let local = if tag.local { " (local)" } else { "" };
+    let local = if tag.local { LOCAL } else { "" };
     match tag.since {
         Since::Published => format!("{name}{local}"),
-        Since::Attached => format!("{name}{local} (put on since the publication)"),
-        Since::Detached => format!("{name}{local} (taken off since the publication)"),
+        Since::Attached => format!("{name}{local}{ATTACHED}"),
+        Since::Detached => format!("{name}{local}{DETACHED}"),
+    }
+}
+
+/// Returns the name of a tag that a story spells, without what the story adds.
+pub fn tag_name(spelled: &str) -> &str {
+    let name = spelled.strip_suffix(ATTACHED).or_else(|| spelled.strip_suffix(DETACHED));
+    let name = name.unwrap_or(spelled);
+    name.strip_suffix(LOCAL).unwrap_or(name)
+}
+
+const LOCAL: &str = " (local)";
+const ATTACHED: &str = " (put on since the publication)";
+const DETACHED: &str = " (taken off since the publication)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_spelled_tag_is_the_tags_own() {
+        for local in [false, true] {
+            for since in [Since::Published, Since::Attached, Since::Detached] {
+                let tag = TagFacts { name: "ours:secret".to_owned(), local, since, heard: 0 };
+                assert_eq!(tag_name(&spelled(&tag)), "ours:secret", "{tag:?}");
+            }
+        }
     }
 }

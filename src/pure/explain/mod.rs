@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use document::{DocumentStories, ViewRules};
+pub use document::{DocumentStories, ViewRules, tag_name};
 pub use remarks::{markings, remarks};
 pub use text::{Teller, standing, time};
 
