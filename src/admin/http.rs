@@ -135,7 +135,7 @@ async fn metrics(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
 
 async fn status_json(State(desk): State<Arc<Desk>>) -> Response {
     match desk.status.get(&desk.services).await {
-        Ok(status) => Json(&*status).into_response(),
+        Ok(made) => Json(&made.status).into_response(),
         Err(error) => {
             let words = format!("the ledger cannot be read: {error}\n");
             (StatusCode::SERVICE_UNAVAILABLE, words).into_response()

@@ -68,7 +68,8 @@ pub(super) fn next(relay: Option<&RelayStatus>, ledger: &LedgerStatus) -> Option
 }
 
 fn is_in_trouble(target: &super::SendingStatus) -> bool {
-    target.health.degraded.is_some() || target.health.sign_in.is_some()
+    let health = &target.health;
+    health.degraded.is_some() || health.sign_in.is_some() || health.deletion.is_some()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::desk::Desk;
 use super::page::{self, Searched, Sight};
 use super::request::Explain;
+use super::visitor::Visitors;
 use crate::http::fields::Fields;
 use crate::pure::explain::{ExplainLine, Story, tag_name};
 use crate::pure::policy::Tlp;
@@ -30,12 +31,17 @@ const MOST_NOTES: usize = 20;
 /// How many characters a search may name.
 const LONGEST: usize = 1_000;
 
-/// Refuses a request under a name that is not ours.
+/// Refuses a request under a name that is not ours, and one that a page of another site makes in secret: each search
+/// has MISP asked.
 pub(super) async fn know_the_name(
     State(desk): State<Arc<Desk>>,
     request: Request,
     next: Next,
 ) -> Response {
+    if Visitors::is_embedded(request.headers()) {
+        let words = "a page of another site asked for this; open it by itself\n";
+        return (StatusCode::FORBIDDEN, words).into_response();
+    }
     if desk.visitors.is_named(request.headers()) {
         return next.run(request).await;
     }
@@ -75,10 +81,11 @@ pub(super) async fn sign_in(State(desk): State<Arc<Desk>>, form: String) -> Resp
 pub(super) async fn overview(State(desk): State<Arc<Desk>>, uri: Uri) -> Response {
     let paused = uri.query() == Some("paused");
     match desk.status.get(&desk.services).await {
-        Ok(status) => {
+        Ok(made) => {
             let history = desk.services.ledger.recent().now();
             let (now, show_tlp) = (Utc::now(), desk.settings.show_tlp);
-            let sight = Sight { status: &status, history: &history, now, show_tlp };
+            let (status, as_of) = (&made.status, made.as_of);
+            let sight = Sight { status, as_of, history: &history, now, show_tlp };
             page::overview(sight, paused).into_response()
         }
         Err(error) => {

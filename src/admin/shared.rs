@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 
 use super::{Services, Status};
@@ -13,22 +14,25 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// An answer is handed out for so many times the time that it took: a large ledger is counted for at most a
 /// twentieth of the time.
-const REST: u32 = 20;
+const TIMES_WHAT_IT_TOOK: u32 = 20;
 
-/// The last status, and when it was made.
+/// The last status.
 #[derive(Debug, Default)]
-pub(super) struct SharedStatus(Mutex<Option<Made>>);
+pub(super) struct SharedStatus(Mutex<Option<Arc<Made>>>);
 
-#[derive(Debug, Clone)]
-struct Made {
+/// A status, and when it was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub status: Status,
+    /// For people.
+    pub as_of: DateTime<Utc>,
     at: Instant,
     took: Duration,
-    status: Arc<Status>,
 }
 
 impl Made {
     fn is_fresh(&self) -> bool {
-        self.at.elapsed() < FRESH.max(self.took.saturating_mul(REST))
+        self.at.elapsed() < FRESH.max(self.took.saturating_mul(TIMES_WHAT_IT_TOOK))
     }
 }
 
@@ -37,15 +41,16 @@ impl SharedStatus {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub(super) async fn get(&self, services: &Services) -> SqlResult<Arc<Status>> {
+    pub(super) async fn get(&self, services: &Services) -> SqlResult<Arc<Made>> {
         let mut last = self.0.lock().await;
         if let Some(made) = last.as_ref().filter(|made| made.is_fresh()) {
-            return Ok(Arc::clone(&made.status));
+            return Ok(Arc::clone(made));
         }
         let began = Instant::now();
-        let status = Arc::new(services.status().await?);
+        let status = services.status().await?;
         let (at, took) = (Instant::now(), began.elapsed());
-        *last = Some(Made { at, took, status: Arc::clone(&status) });
-        Ok(status)
+        let made = Arc::new(Made { status, as_of: Utc::now(), at, took });
+        *last = Some(Arc::clone(&made));
+        Ok(made)
     }
 }

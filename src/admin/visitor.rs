@@ -44,6 +44,13 @@ impl Visitors {
         name == "localhost" || name.parse::<IpAddr>().is_ok() || self.hosts.contains(&name)
     }
 
+    /// Returns whether a page of another site has the browser ask, for example for a picture. A link that somebody
+    /// follows from there is no such thing. A client that says nothing of it is no browser, or an old one.
+    pub(super) fn is_embedded(headers: &HeaderMap) -> bool {
+        let says = |name: &str, words: &str| headers.get(name).is_some_and(|said| said == words);
+        says("sec-fetch-site", "cross-site") && !says("sec-fetch-dest", "document")
+    }
+
     /// Returns whether a token is asked for.
     pub(super) fn need_token(&self) -> bool {
         self.token.is_given()

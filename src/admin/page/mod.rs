@@ -33,6 +33,8 @@ pub(super) const STYLE: &str = include_str!("style.css");
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sight<'s> {
     pub status: &'s Status,
+    /// When the status was made, which many lookers share.
+    pub as_of: DateTime<Utc>,
     pub history: &'s History,
     pub now: DateTime<Utc>,
     /// The strictest level of what is named by its title.
@@ -72,7 +74,7 @@ pub(super) fn fault(why: &str) -> Markup {
 fn subtitle(sight: Sight<'_>) -> String {
     let version = &sight.status.version;
     let up = sight.status.relay.as_ref().map(|relay| age(relay.uptime_seconds));
-    let clock = sight.now.format("%Y-%m-%d %H:%M:%S UTC");
+    let clock = sight.as_of.format("%Y-%m-%d %H:%M:%S UTC");
     format!("Version {version}, running for {}, as of {clock}", up.unwrap_or_default())
 }
 
