@@ -58,7 +58,7 @@ async fn piped_it_is_printed_one_after_the_other() {
         let lines = BufReader::new(watching.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut statuses = lines.filter(|line| match is_json {
             true => serde_json::from_str::<Value>(line).unwrap()["version"].is_string(),
-            false => line.starts_with("misp-sentinel-relay 0"),
+            false => line.starts_with("misp-sentinel-relay "),
         });
         for _ in 0..3 {
             let line = statuses.next().unwrap();

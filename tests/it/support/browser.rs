@@ -15,6 +15,9 @@ use tempfile::TempDir;
 /// A browser takes seconds to start where much else runs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// For how long a command that failed is tried again.
+const RELOADED: Duration = Duration::from_secs(10);
+
 const DRIVER: &str = "chromedriver";
 
 /// Nothing is fetched, kept or drawn by a graphics card. There is no sandbox for root.
@@ -73,13 +76,21 @@ impl Browser {
         Some(Self { driver, client, session, _profile: profile })
     }
 
+    /// Carries a command out. The page loads itself again and may do so just then, which is an error of the command:
+    /// so it is tried again.
     async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
-        let asked = self.client.request(method.clone(), format!("{}/{path}", self.session));
-        let asked = if method == Method::GET { asked } else { asked.json(body) };
-        let mut answer: Value = asked.send().await.unwrap().json().await.unwrap();
-        let value = answer["value"].take();
-        assert!(value["error"].is_null(), "{path}: {value}");
-        value
+        let deadline = Instant::now() + RELOADED;
+        loop {
+            let asked = self.client.request(method.clone(), format!("{}/{path}", self.session));
+            let asked = if method == Method::GET { asked } else { asked.json(body) };
+            let mut answer: Value = asked.send().await.unwrap().json().await.unwrap();
+            let value = answer["value"].take();
+            if value["error"].is_null() {
+                return value;
+            }
+            assert!(Instant::now() < deadline, "{path}: {value}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// A command of Chrome's own protocol.
