@@ -108,7 +108,7 @@ impl Endpoint {
         let (mut failures, mut outage) = (0, FeedOutage::default());
         // PUB/SUB repeats nothing. So each new connection is a new socket, and the time between is a gap.
         loop {
-            let (end, lasted) = self.session(feed, &outage).await;
+            let (end, lasted) = self.session(feed, &mut outage).await;
             // A connection that broke at once was none: the next pause is longer, and the outage goes on.
             failures = if lasted >= longest { 1 } else { failures + 1 };
             if failures == 1 {
@@ -127,14 +127,14 @@ impl Endpoint {
     }
 
     /// Runs one connection from the attempt to its end. Returns why it ended, and how long it was connected.
-    async fn session(&self, feed: FeedSocket, outage: &FeedOutage) -> (ConnectionEnd, Duration) {
+    async fn session(&self, feed: FeedSocket, past: &mut FeedOutage) -> (ConnectionEnd, Duration) {
         let socket = match self.connect(feed).await {
             Ok(socket) => socket,
             Err(error) => return (ConnectionEnd::Lost(error), Duration::ZERO),
         };
         let connected = Instant::now();
         // The watch learns of the connection before the first frame is read: silence counts from here.
-        self.connected(feed, outage);
+        self.connected(feed, past);
         let end = self.read(feed, socket).await;
         (end, connected.elapsed())
     }
@@ -180,7 +180,7 @@ impl Endpoint {
         }
     }
 
-    fn connected(&self, feed: FeedSocket, outage: &FeedOutage) {
+    fn connected(&self, feed: FeedSocket, outage: &mut FeedOutage) {
         outage.tell_connected(&self.address, feed);
         metrics::connected(&self.address, feed.word(), true);
         self.status.connected(feed);
