@@ -203,12 +203,18 @@ impl Applying {
         Ok(Ended { ending, totals, done })
     }
 
+    /// The strictest level that a tag of the event or of one of its attributes says, as the strictest view reads it;
+    /// `None` without a view.
+    pub(super) fn level(&self, totals: &Totals) -> Option<Tlp> {
+        let names = || totals.tag_names.iter().map(String::as_str);
+        let levels = self.context.views.iter().map(|view| view.strictest(names()));
+        levels.max().max(self.context.views.event_level(&self.head.facts))
+    }
+
     /// Shows the event to people, once it is committed.
     fn show(&self, unit: &Unit<'_>, counts: &Counts, totals: &Totals) {
         let SnapshotHead { facts, origin, .. } = &*self.head;
-        let names = || totals.tag_names.iter().map(String::as_str);
-        let levels = self.context.views.iter().map(|view| view.strictest(names()));
-        let (event, level) = (facts.uuid, levels.max());
+        let (event, level) = (facts.uuid, self.level(totals));
         // A read that alters no claim is no news. But it may show stricter tags of the event.
         if origin.is_read() && counts.new + counts.changed + counts.gone == 0 {
             if let Some(level) = level {
@@ -239,8 +245,7 @@ impl Applying {
         change: &Change<'_>,
     ) -> Result<()> {
         let event = self.key();
-        let level = self.context.views.event_level(&self.head.facts);
-        let summary = Summary::new(&self.head, level, &ending.counts, totals);
+        let summary = Summary::new(&self.head, self.level(totals), &ending.counts, totals);
         change.summarise(unit, &encode(&summary)?)?;
         ending.finish(unit, self.head.content, &encode(&summary.skipped)?)?;
         event_tags::store(unit, event, &totals.tags)?;
@@ -265,7 +270,7 @@ pub(super) fn confirm(tx: &Transaction<'_>, event: EventKey<'_>, told_at: i64) -
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
     info: &'a str,
-    /// The level of the event by its own tags.
+    /// The strictest level of the event and its attributes.
     #[serde(skip_serializing_if = "Option::is_none")]
     tlp: Option<Tlp>,
     attributes: u64,

@@ -220,8 +220,7 @@ impl RunningSnapshot {
         let skipped: BTreeMap<&str, u64> =
             left_out().map(|(reason, count)| (reason.word(), count)).collect();
         let ledger = &self.applying.context.ledger;
-        let views = &self.applying.context.views;
-        let title = title::for_log(&facts.info, views.event_level(facts));
+        let title = title::for_log(&facts.info, self.applying.level(totals));
         let is_summed_up = self.is_backlog() && ledger.tally_applied(counts, totals);
         let is_altered = counts.new + counts.changed + counts.gone > 0;
         // A publication is news by itself. What is read to compare it is news only where it differs.
