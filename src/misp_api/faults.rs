@@ -89,7 +89,8 @@ impl AnswerFaults {
         }
         let why = match refusal::words(body.as_bytes()) {
             Some(words) => format!("{why}: {words}"),
-            None if body.is_empty() => why.to_owned(),
+            // JSON may be of an event that not everybody who reads a log may see.
+            None if body.is_empty() || body.trim_start().starts_with(['{', '[']) => why.to_owned(),
             None => format!("{why}, it begins {:?}", refusal::shortened(&body)),
         };
         RestError::Malformed { url, why }
