@@ -20,6 +20,7 @@ use crate::intake::zmq::{self, ZeroMqStatus};
 use crate::intake::{Inbox, webhook};
 use crate::ledger::{Ledger, Views, Writer};
 use crate::log_event::{LogEvent, ms};
+use crate::pure::outage::{Down, Outage};
 
 /// How often gauges are refreshed and histograms drained.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -219,7 +220,7 @@ async fn judge_anew(ledger: &Ledger, views: &Views, stop: &CancellationToken) {
 
 /// Refreshes the gauges and drains the histograms every [`UPKEEP`], until `stop`.
 async fn upkeep(watched: Services, recorded: PrometheusHandle, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(UPKEEP);
+    let (mut tick, mut unreadable) = (tokio::time::interval(UPKEEP), Outage::default());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -229,10 +230,16 @@ async fn upkeep(watched: Services, recorded: PrometheusHandle, stop: Cancellatio
         let rest = watched.relay.as_ref().and_then(|relay| relay.rest.as_ref());
         rest.into_iter().for_each(RestStatus::tell_late);
         // A gauge that cannot be refreshed is no reason to end the relay.
-        if let Err(error) = gauges::refresh(&watched).await {
+        let Err(error) = gauges::refresh(&watched).await else {
+            unreadable.over(Instant::now());
+            continue;
+        };
+        if let Some(Down { lasted, failures }) = unreadable.failed("", Instant::now()) {
             tracing::warn!(
                 event = LogEvent::LedgerUnreadable.word(),
                 %error,
+                down_ms = ms(lasted),
+                failures,
                 "The figures of the ledger cannot be read"
             );
         }
