@@ -19,10 +19,30 @@ pub(super) struct Picked {
     pub change: i64,
 }
 
+/// Changes that have left the queue.
+#[derive(Debug, Default)]
+pub(super) struct Closed {
+    /// Those of which something was sent.
+    pub sent: Vec<SentNews>,
+    /// Those of which something was sent, and after which no other change of their event is open in the lane. Each
+    /// has the time of the first of these.
+    pub last: Vec<OpenChange>,
+}
+
+/// News of an event of which nothing is left to send.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SentNews {
+    pub event: Uuid,
+    /// Unix milliseconds.
+    pub heard: i64,
+}
+
 /// An open change and the present pass over its objects.
 #[derive(Debug)]
 struct Turn {
     open: OpenChange,
+    /// When its own news was heard. `open` may have the time of an earlier change, whose heir it is.
+    heard: i64,
     pass: PickPass,
     /// Something of it was sent in this run.
     was_sent: bool,
@@ -45,7 +65,13 @@ struct PickPass {
 
 impl Turn {
     fn new(open: OpenChange) -> Self {
-        Self { open, pass: PickPass::default(), was_sent: false, in_flight: 0 }
+        let heard = open.opened_at;
+        Self { open, heard, pass: PickPass::default(), was_sent: false, in_flight: 0 }
+    }
+
+    fn sent_news(&self) -> Option<SentNews> {
+        let event = self.open.event.filter(|_| self.was_sent)?;
+        Some(SentNews { event, heard: self.heard })
     }
 
     /// Whether nothing of it is left to pick or to be answered. A change with a request in flight stays open: the
@@ -281,14 +307,9 @@ impl Lanes {
         self.of_mut(lane).iter_mut().find(|turn| turn.open.change == change)
     }
 
-    /// Closes the changes that are completely picked and answered. Returns those of which something was sent, and
-    /// after which no other change of their event is open in the lane.
-    pub(super) async fn close_finished(
-        &mut self,
-        ledger: &Ledger,
-        now: i64,
-    ) -> SqlResult<Vec<OpenChange>> {
-        let mut closed = Vec::new();
+    /// Closes the changes that are completely picked and answered.
+    pub(super) async fn close_finished(&mut self, ledger: &Ledger, now: i64) -> SqlResult<Closed> {
+        let mut closed = Closed::default();
         for turns in &mut self.lanes {
             // Before the ledger closes a change, it looks once more whether anything of it is pending. For change
             // 0 that look would be one at all objects, so it is closed only after a pass that found nothing.
@@ -311,7 +332,10 @@ impl Lanes {
                 turn.start_again();
                 turns.push_back(turn);
             }
-            closed.extend(gone.into_iter().filter_map(|turn| last_of_event(turns, turn)));
+            for turn in gone {
+                closed.sent.extend(turn.sent_news());
+                closed.last.extend(last_of_event(turns, turn));
+            }
         }
         Ok(closed)
     }

@@ -326,11 +326,12 @@ impl Sender {
     async fn close_finished(&mut self) -> SqlResult<()> {
         for target in &mut self.targets {
             let now = target.now();
-            for closed in target.lanes.close_finished(&self.ledger, now).await? {
-                tell::closed(target, &closed);
-                if let Some(event) = closed.event {
-                    self.ledger.recent().taken(event, closed.opened_at, &target.name);
-                }
+            let closed = target.lanes.close_finished(&self.ledger, now).await?;
+            for news in closed.sent {
+                self.ledger.recent().taken(news.event, news.heard, &target.name);
+            }
+            for last in &closed.last {
+                tell::closed(target, last);
             }
         }
         Ok(())

@@ -17,7 +17,7 @@ const QUICK: Duration = Duration::from_millis(10);
 
 /// Any other count is returned again for this many times as long as it took. So counting never takes more than 2 % of a
 /// core.
-const REST: u32 = 50;
+const TIMES_WHAT_IT_TOOK: u32 = 50;
 
 /// What waits for a target in one lane.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +54,8 @@ struct Counted {
 
 impl Counted {
     fn is_usable(&self, now: Instant) -> bool {
-        self.took >= QUICK && now.saturating_duration_since(self.at) < self.took * REST
+        self.took >= QUICK
+            && now.saturating_duration_since(self.at) < self.took * TIMES_WHAT_IT_TOOK
     }
 }
 
