@@ -91,7 +91,7 @@ impl RestIntake {
     /// while the relay runs.
     pub(super) async fn judge_key(&self) -> Result<(), IntakeFault> {
         let key = self.client.key().await.map_err(IntakeFault::Key)?;
-        self.status.answered();
+        self.status.told_key();
         let name = format!("key {}", self.source());
         let told = self.ledger.remembered(&name).await?;
         let before = Memory::of(told.as_ref(), &key);

@@ -116,7 +116,8 @@ impl RestIntake {
     /// Shows a fault and waits before the next attempt; `failures` is the number of failures in a row.
     async fn pause(&self, fault: &IntakeFault, failures: u32, doing: &'static str) {
         let pause = self.pause_after(fault, failures);
-        self.status.failed(doing, &fault.to_string(), SystemTime::now() + pause);
+        let is_of_key = matches!(fault, IntakeFault::Key(_));
+        self.status.failed(doing, &fault.to_string(), is_of_key, SystemTime::now() + pause);
         tokio::time::sleep(pause).await;
     }
 

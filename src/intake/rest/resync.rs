@@ -99,6 +99,7 @@ impl RestIntake {
             self.ask_for_unlisted(&mut named).await?;
             self.start_cursors(seen.newest).await?;
         }
+        self.succeeded().await;
         let (events, attributes) = (named.events.len(), named.attributes);
         tracing::info!(
             event = LogEvent::ResyncListed.word(),

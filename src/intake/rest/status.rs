@@ -18,6 +18,8 @@ struct KnownState {
     state: RestState,
     catch_up: Option<CatchUp>,
     outage: Outage,
+    /// The last failure was of the request for the key's own user.
+    is_of_key: bool,
     /// Since when MISP has looked empty.
     empty_since: Option<Instant>,
     /// That the catch-up is late was told.
@@ -58,7 +60,7 @@ pub struct RestState {
     /// The last request that MISP answered as it should. `None` before the first one.
     #[serde(default)]
     pub answered_at: Option<DateTime<Utc>>,
-    /// The last failure, with the remedy. `None` once a request succeeds.
+    /// The last failure, with the remedy. `None` once MISP answers as it should.
     pub error: Option<String>,
     /// The time of the next attempt after a failure.
     pub next_try: Option<DateTime<Utc>>,
@@ -86,12 +88,20 @@ impl RestStatus {
         self.lock().catch_up = Some(CatchUp { every, last: Instant::now() });
     }
 
-    pub(super) fn failed(&self, doing: &'static str, error: &str, next: SystemTime) {
+    /// Notes a failure. `is_of_key`: it was of the request for the key's own user.
+    pub(super) fn failed(
+        &self,
+        doing: &'static str,
+        error: &str,
+        is_of_key: bool,
+        next: SystemTime,
+    ) {
         // The lock ends before the line is logged.
         let told = {
             let mut known = self.lock();
             known.state.error = Some(error.to_owned());
             known.state.next_try = Some(next.into());
+            known.is_of_key = is_of_key;
             known.outage.failed(error, Instant::now())
         };
         let Some(Down { lasted, failures }) = told else {
@@ -108,19 +118,24 @@ impl RestStatus {
         );
     }
 
-    /// Notes that MISP answers, though perhaps not all that it is asked.
-    pub(super) fn answered(&self) {
-        self.with(|state| {
-            state.answered_at = Some(Utc::now());
-            state.next_try = None;
-            state.error = None;
-        });
+    /// Notes that MISP told the key's own user. That ends a failure of this request and no other: a MISP that tells it
+    /// may still fail at every listing.
+    pub(super) fn told_key(&self) {
+        let mut known = self.lock();
+        known.state.answered_at = Some(Utc::now());
+        if known.is_of_key {
+            known.state.next_try = None;
+            known.state.error = None;
+        }
     }
 
     /// Notes that MISP answers as it should. Returns the outage that this ends.
     pub(super) fn succeeded(&self) -> Option<Down> {
-        self.answered();
-        self.lock().outage.over(Instant::now())
+        let mut known = self.lock();
+        known.state.answered_at = Some(Utc::now());
+        known.state.next_try = None;
+        known.state.error = None;
+        known.outage.over(Instant::now())
     }
 
     pub(super) fn caught_up(&self, at: SystemTime) {
