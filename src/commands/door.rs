@@ -62,6 +62,19 @@ pub(super) async fn ask<Q: Serialize, A: DeserializeOwned>(
     Ok((answer?, By::Command))
 }
 
+/// Asks the running relay; `None` if none runs. The ledger is left alone, and so is its lock.
+///
+/// # Errors
+/// The relay fails or does not answer in time.
+pub(super) async fn ask_relay<Q: Serialize, A: DeserializeOwned>(
+    settings: &ConfigSource,
+    request: &Request<Q, A>,
+    asked: &Q,
+) -> anyhow::Result<Option<A>> {
+    let ledger = settings.ledger()?;
+    RelayClient::at(&ledger.data_dir)?.ask(request, asked).await
+}
+
 /// Does the same as [`ask`] for a long answer. Its lines go to `lines` as they come.
 ///
 /// # Errors

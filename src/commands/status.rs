@@ -1,5 +1,5 @@
-//! The command `status` prints the state of the relay, or of the ledger alone if no relay runs. With `--watch` it does
-//! so again and again.
+//! The command `status` prints the state of the relay, or of the ledger alone if no relay runs. With `--watch` it
+//! prints the state of the relay again and again.
 
 use std::io::{self, Write};
 use std::pin::pin;
@@ -66,13 +66,16 @@ fn text(status: &Status) -> String {
 }
 
 /// Shows the status again and again: on a terminal in place of the last one, else one after the other. A relay that
-/// does not answer now may do so later, so that ends nothing.
+/// does not answer now may do so later, so that ends nothing. The ledger is not opened in its place: a relay that is
+/// started just then could not have it.
 async fn watch(settings: &ConfigSource, json: bool, every: Duration) -> anyhow::Result<()> {
     let mut stop = pin!(signals::stop_asked()?);
     let screen = Screen::open(json)?;
     loop {
         let asked = tokio::select! {
-            asked = door::ask(settings, &STATUS, Nothing {}) => asked.map(|(status, _)| status),
+            asked = door::ask_relay(settings, &STATUS, &Nothing {}) => {
+                asked.and_then(|status| status.context("no relay is running"))
+            }
             () = &mut stop => return Ok(()),
         };
         match (&screen, asked) {
