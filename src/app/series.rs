@@ -23,6 +23,7 @@ pub(super) fn begin_all(config: &Config) {
     begin::rest_request("answered");
     RestError::VARIANTS.iter().for_each(|word| begin::rest_request(word));
     begin::gap_of("relay", GapReason::Interrupted.word());
+    begin::gap_of("publication", GapReason::MalformedFrame.word());
     begin::gap_of("ledger", GapReason::LedgerFailed.word());
     begin::gap_of("operator", GapReason::Asked.word());
     EventOutcome::iter().for_each(|outcome| begin::event_read(outcome.word()));
