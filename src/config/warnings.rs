@@ -43,8 +43,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
         }
     }
     warnings.extend(looks::doubts(config));
-    if config.admin.listen.ip().is_unspecified() && !config.admin.token.is_given() {
-        let words = "admin.listen is open to every network that reaches this host, and admin.token is not set";
+    if !config.admin.listen.ip().is_loopback() && !config.admin.token.is_given() {
+        let words = "admin.listen is not on loopback, and admin.token is not set: every machine that reaches it can read the page and search";
         warnings.push(words.to_owned());
     }
     warnings
