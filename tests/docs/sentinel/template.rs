@@ -117,6 +117,8 @@ fn saved_search(about: &About, texts: &mut Map<String, Value>) -> Value {
     json!({
         "type": "Microsoft.OperationalInsights/workspaces/savedSearches",
         "apiVersion": "2020-08-01",
+        // Without it, a second deployment is refused.
+        "etag": "*",
         "name": format!("[concat(parameters('workspace'), '/{}')]", about.id),
         "properties": {
             "category": "Hunting Queries",
@@ -134,6 +136,11 @@ fn saved_search(about: &About, texts: &mut Map<String, Value>) -> Value {
 
 fn workbook_resource(texts: &mut Map<String, Value>) -> Value {
     let text = workbook::workbook().to_string();
+    // The text has the source system as a literal of a query, and as the value of a parameter.
+    let literals = with_source(texts, "workbook", &text, "\\\"");
+    let literals = literals.trim_start_matches('[').trim_end_matches(']');
+    let value = |name: &str| format!("'\"value\":\"{name}\"'");
+    let (from, to) = (value(source::SOURCE), value("', parameters('sourceSystem'), '"));
     json!({
         "type": "Microsoft.Insights/workbooks",
         "apiVersion": "2022-04-01",
@@ -142,7 +149,7 @@ fn workbook_resource(texts: &mut Map<String, Value>) -> Value {
         "kind": "shared",
         "properties": {
             "displayName": workbook::NAME,
-            "serializedData": with_source(texts, "workbook", &text, "\\\""),
+            "serializedData": format!("[replace({literals}, {from}, concat({to}))]"),
             "version": "Notebook/1.0",
             "category": "sentinel",
             "sourceId": WORKSPACE,
