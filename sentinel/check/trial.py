@@ -67,6 +67,9 @@ class Workspace:
         for rule in self.rules:
             # Planning takes a second, so it is done once.
             self.connection.execute(f"PREPARE {rule} AS {duckdb_kql.to_sql(template['variables'][rule], schema=schema)}")
+        self.details = next(
+            resource["properties"]["customDetails"] for resource in template["resources"] if "kind" in resource
+            and resource["kind"] == "Scheduled")
         self.filled = set()
 
     def empty(self):
@@ -159,6 +162,7 @@ CASES = [
      [endpoint(RemoteIP="198.51.100.7", ActionType="ConnectionFailed")], None),
     ("AddressInSignIns", "ipv4-addr:value", "198.51.100.7", [signin("198.51.100.7")], "Medium"),
     ("AddressInSignIns", "ipv6-addr:value", "2001:db8::/32", [signin("2001:db8::99", "50126")], "Low"),
+    ("AddressInSignIns", "ipv4-addr:value", "198.51.100.7", [signin("198.51.100.7", "50076")], "Medium"),
     ("AddressInSignIns", "ipv4-addr:value", "198.51.100.7",
      [("OfficeActivity", {"ClientIP": "[::ffff:198.51.100.7]:443", "UserId": "a", "ResultStatus": "Succeeded", "Operation": "x"})],
      "Medium"),
@@ -208,8 +212,8 @@ CASES = [
     ("MailSubject", "email-message:subject", "Invoice", [mail(Subject="Invoice")], None),
     ("MailSubject", "email-message:subject", "Overdue invoice 4711",
      [mail(Subject="Overdue invoice 4711", SenderIPv4=f"192.0.2.{n}") for n in range(60)], None),
-    ("UserAgent", UA, "EvilBot/1.0 (x)", [agent("evilbot/1.0 (X)", "a")], "Medium"),
-    ("UserAgent", UA, "EvilBot/1.0 (x)", [("W3CIISLog", {"csUserAgent": "EvilBot/1.0+(x)", "cIP": "192.0.2.1"})], "Medium"),
+    ("UserAgent", UA, "EvilBot/1.0 (x)", [agent("evilbot/1.0 (X)", "a")], "Low"),
+    ("UserAgent", UA, "EvilBot/1.0 (x)", [("W3CIISLog", {"csUserAgent": "EvilBot/1.0+(x)", "cIP": "192.0.2.1"})], "Low"),
     ("UserAgent", UA, "Mozilla/5.0", [agent("Mozilla/5.0", f"user{n}") for n in range(11)], None),
     ("RegistryKey", "windows-registry-key:key", RUN + r"\Evil", [registry(RUN.lower(), "evil")], "Medium"),
     ("RegistryKey", "windows-registry-key:key", r"HKEY_CURRENT_USER\\Software\\Evil",
@@ -286,17 +290,51 @@ def many(workspace):
         workspace.indicator(number, "ipv4-addr:value", f"198.51.100.{number}")
         workspace.contacted(f"198.51.100.{number}")
     found = workspace.alerts("AddressInTraffic")
-    ids = [each for alert in found for each in re.findall(r"indicator--[0-9a-f-]{36}", alert["IndicatorIds"])]
+    ids = [each for alert in found for each in re.findall(r"indicator--[0-9a-f-]{36}", alert["AllIndicatorIds"])]
     if (len(found), len(ids), len(set(ids))) != (149, 200, 200):
         yield f"of 200 indicators: {len(found)} alerts, {len(ids)} ids, {len(set(ids))} different"
     if not any(alert["Title"].endswith(" and 51 more") for alert in found):
         yield f"no alert says that it stands for others: {[alert['Title'] for alert in found]}"
 
 
+def two_forms(workspace):
+    """A URL that the relay sends in two forms makes one alert."""
+    workspace.empty()
+    workspace.indicator(1, "url:value", "http://evil.example")
+    workspace.indicator(2, "url:value", "http://evil.example/")
+    table, values = firewall(RequestURL="evil.example/")
+    workspace.insert(table, **values)
+    if len(found := workspace.alerts("UrlInLogs")) != 1:
+        yield f"one URL in two forms: {found}"
+
+
+def details(workspace):
+    """Sentinel drops what goes beyond 2 KB in all custom details of an alert, with their names."""
+    workspace.empty()
+    reference = {
+        "source_name": "MISP", "description": "MISP event: " + 50 * "A long name ", "external_id": EVENT,
+        "url": f"https://misp.example.org/events/view/{EVENT}",
+    }
+    labels = [f"misp-galaxy:threat-actor={number}" for number in range(50)]
+    for number in range(200):
+        path = f"{number}/" + 50 * "long/"
+        data = {"labels": labels, "external_references": 10 * [reference]}
+        workspace.indicator(number, "url:value", f"http://evil.example/{path}", Data=data)
+        for machine in range(20 if number > 140 else 1):
+            table, values = firewall(
+                RequestURL=f"evil.example/{path}", SourceHostName=f"workstation{machine}", SourceUserName=f"user{machine}")
+            workspace.insert(table, **values)
+    for alert in workspace.alerts("UrlInLogs"):
+        told = {name: [str(alert[column])] for name, column in workspace.details.items()}
+        if (size := len(json.dumps(told, separators=(",", ":")))) > 2048:
+            yield f"{size} bytes of details: {told}"
+            return
+
+
 def main(folder):
     workspace = Workspace(folder)
     faults = [fault for case in CASES if (fault := trial(workspace, *case))]
-    for part in (lives, others, many):
+    for part in (lives, others, many, two_forms, details):
         faults.extend(part(workspace))
     silent = set(workspace.rules) - {rule for rule, *_, severity in CASES if severity}
     faults.extend(f"no case in which {rule} alarms" for rule in silent)

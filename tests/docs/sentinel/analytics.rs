@@ -8,7 +8,7 @@ use super::source::{About, Entity, Hunting, Rule, Rules};
 pub(super) const DETAILS: [(&str, &str); 18] = [
     ("IndicatorId", "IndicatorId"),
     ("IndicatorIds", "IndicatorIds"),
-    ("Observable", "Observable"),
+    ("Observable", "ShortObservable"),
     ("Kind", "Kind"),
     ("MispEvent", "MispEvent"),
     ("MispEvents", "MispEvents"),
