@@ -33,6 +33,8 @@ pub enum LogEvent {
     TargetConfigured,
     /// A setting is allowed, and may not be what you want. The line says why.
     SettingDoubtful,
+    /// The admin listener serves the page, the metrics and the health checks at an address.
+    AdminListening,
     /// All listeners are bound, and the relay works.
     RelayReady,
     /// A signal asked for the stop. The relay finishes what is in hand.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, OperatorsDesk};
 use super::{page, people};
+use crate::log_event::LogEvent;
 
 /// How long a client may take to send its request, and how long the last answers may take after the stop.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,7 +44,11 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let address = listener.local_addr().context("listen for operators")?;
     let server = axum_server::from_tcp(listener).context("listen for operators")?;
-    tracing::info!(%address, "the admin listener serves the page, health and metrics");
+    tracing::info!(
+        event = LogEvent::AdminListening.word(),
+        %address,
+        "The admin listener serves the page, the metrics and the health checks"
+    );
     let served = serve_until(server, app(desk), stop.cancelled(), PATIENCE).await;
     served.context("serve operators")
 }

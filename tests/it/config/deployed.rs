@@ -87,5 +87,8 @@ fn the_kubernetes_files_give_a_configuration_without_mistakes() {
     assert_eq!(wrong(&example, pod.to_vec()), mounted);
     // The base must not start as it is.
     let base = read("deploy/kubernetes/base/config.toml");
-    assert_eq!(wrong(&base, pod.to_vec()), [&mounted[..], &["target.sentinel.workspace_id"]].concat());
+    assert_eq!(
+        wrong(&base, pod.to_vec()),
+        [&mounted[..], &["target.sentinel.workspace_id"]].concat()
+    );
 }
