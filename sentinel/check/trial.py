@@ -223,6 +223,12 @@ CASES = [
     ("RegistryKey", "windows-registry-key:key", r"HKLM\SOFTWARE\Evil",
      [("SecurityEvent", {"EventID": 4657, "ObjectName": r"\REGISTRY\MACHINE\SOFTWARE\WOW6432Node\Evil",
                          "ObjectValueName": "x", "Computer": "pc1", "SubjectUserName": "a"})], "Medium"),
+    ("RegistryKey", "windows-registry-key:key", r"HKEY_CURRENT_USER\Software\Classes\CLSID\{1}",
+     [registry(r"HKEY_CURRENT_USER\S-1-5-21-1-2-3-1001_Classes\CLSID\{1}")], "Medium"),
+    ("RegistryKey", "windows-registry-key:key", r"HKEY_CURRENT_USER\Software\Evil",
+     [registry(r"HKEY_USERS\S-1-12-1-1-2-3-4\Software\Evil", "x")], "Medium"),
+    ("RegistryKey", "windows-registry-key:key", r"HKEY_CLASSES_ROOT\.evil",
+     [registry(r"HKEY_LOCAL_MACHINE\SOFTWARE\Classes\.evil")], "Medium"),
     ("RegistryKey", "windows-registry-key:key", RUN, [registry(RUN, "OneDrive")], None),
     ("SigningCertificate", "x509-certificate:hashes.'SHA-1'", "0b48d5df660d7eae4d751fb0902c903ec767443b",
      [("DeviceFileCertificateInfo", {"DeviceName": "pc1", "SignerHash": "0B48D5DF660D7EAE4D751FB0902C903EC767443B"})], "Medium"),
@@ -247,6 +253,9 @@ def trial(workspace, rule, key, value, rows, severity):
         if told != ("indicator--00000001-0000-4000-8000-000000000000", EVENT, "Trial", "green") \
                 or not alert["MispLink"].endswith(EVENT) or EVENT not in alert["MispEvents"]:
             return f"{rule}, {value}: the alert does not tell of its indicator: {alert}"
+        # Sentinel makes an entity of a key only together with its hive.
+        if value.startswith("HKEY_") and (alert["Hive"], alert["Key"]) != tuple(re.split(r"\\+", value, maxsplit=1)):
+            return f"{rule}, {value}: its entity is {alert['Hive']} and {alert['Key']}"
     return None
 
 
