@@ -183,6 +183,8 @@ CASES = [
     ("UrlInLogs", "url:value", "http://evil.example", [endpoint(RemoteUrl="evil.example")], "Medium"),
     ("UrlInLogs", "url:value", "http://evil.example?x=1", [firewall(RequestURL="evil.example/?x=1")], "Medium"),
     ("UrlInLogs", "url:value", "http://evil.example/a#victim", [firewall(RequestURL="evil.example/a")], "Medium"),
+    ("UrlInLogs", "url:value", "http://user:word@evil.example/a", [firewall(RequestURL="evil.example/a")], "Medium"),
+    ("UrlInLogs", "url:value", "http://evil.example/@b", [firewall(RequestURL="evil.example/b")], None),
     ("UrlInLogs", "url:value", "http://evil.example/Path", [firewall(RequestURL="evil.example/path")], "Medium"),
     ("UrlInLogs", "url:value", "http://evil.example/path", [firewall(RequestURL="evil.example/PATH")], None),
     ("UrlInLogs", "url:value", "http://drive.example/bad", [endpoint(RemoteUrl="drive.example")], None),
