@@ -1,13 +1,14 @@
 //! Shares one status among all who look at it, so that many lookers cost the relay no more than one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::Mutex;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 
 use super::{Services, Status};
-use crate::ledger::SqlResult;
+use crate::ledger::SqlError;
 
 /// For how long an answer is handed out at least.
 const FRESH: Duration = Duration::from_secs(1);
@@ -16,9 +17,19 @@ const FRESH: Duration = Duration::from_secs(1);
 /// twentieth of the time.
 const TIMES_WHAT_IT_TOOK: u32 = 20;
 
-/// The last status.
+/// A status that is being made. Whoever has a copy drives it on.
+type Making = Shared<BoxFuture<'static, Result<Arc<Made>, Arc<SqlError>>>>;
+
+/// The last status, and the one that is being made.
 #[derive(Debug, Default)]
-pub(super) struct SharedStatus(Mutex<Option<Arc<Made>>>);
+pub(super) struct SharedStatus(Mutex<Looks>);
+
+#[derive(Debug, Default)]
+struct Looks {
+    last: Option<Arc<Made>>,
+    /// It stays here if the client that asked for it hangs up: the next one waits for the same count.
+    making: Option<Making>,
+}
 
 /// A status, and when it was made.
 #[derive(Debug)]
@@ -41,16 +52,32 @@ impl SharedStatus {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub(super) async fn get(&self, services: &Services) -> SqlResult<Arc<Made>> {
-        let mut last = self.0.lock().await;
-        if let Some(made) = last.as_ref().filter(|made| made.is_fresh()) {
-            return Ok(Arc::clone(made));
+    pub(super) async fn get(&self, services: &Services) -> Result<Arc<Made>, Arc<SqlError>> {
+        let making = {
+            let mut looks = self.looks();
+            if let Some(made) = looks.last.as_ref().filter(|made| made.is_fresh()) {
+                return Ok(Arc::clone(made));
+            }
+            looks.making.get_or_insert_with(|| make(services.clone()).boxed().shared()).clone()
+        };
+        let made = making.clone().await;
+        let mut looks = self.looks();
+        // Another client may have been here first, and a newer one may be in the making.
+        if looks.making.as_ref().is_some_and(|current| current.ptr_eq(&making)) {
+            looks.making = None;
+            looks.last = made.as_ref().ok().map(Arc::clone);
         }
-        let began = Instant::now();
-        let status = services.status().await?;
-        let (at, took) = (Instant::now(), began.elapsed());
-        let made = Arc::new(Made { status, as_of: Utc::now(), at, took });
-        *last = Some(Arc::clone(&made));
-        Ok(made)
+        made
     }
+
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn make(services: Services) -> Result<Arc<Made>, Arc<SqlError>> {
+    let began = Instant::now();
+    let status = services.status().await?;
+    let (at, took) = (Instant::now(), began.elapsed());
+    Ok(Arc::new(Made { status, as_of: Utc::now(), at, took }))
 }

@@ -25,7 +25,11 @@ pub(super) struct Visitors {
 
 impl Visitors {
     pub(super) fn new(settings: &Admin) -> Self {
-        let hosts = settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let hosts = settings
+            .hosts
+            .iter()
+            .map(|host| host.trim_end_matches('.').to_ascii_lowercase())
+            .collect();
         let random = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
         let key = *blake3::hash(&random).as_bytes();
         Self { hosts, token: settings.token.clone(), key }

@@ -71,6 +71,10 @@ impl BacklogSum {
         if !is_waiting || now.saturating_duration_since(run.told) < self.every {
             return None;
         }
+        // Nothing was taken since: the line on the fault says why.
+        if run.last < run.told {
+            return None;
+        }
         run.told = now;
         Some(BacklogNews::GoesOn(run.sent(now)))
     }
@@ -100,6 +104,8 @@ mod tests {
         assert_eq!(sum.news(true, at(60)), Some(BacklogNews::GoesOn(sent(100, 1, 60))));
         assert_eq!(sum.news(true, at(61)), None);
         sum.accepted(50, at(70));
+        assert_eq!(sum.news(true, at(121)), Some(BacklogNews::GoesOn(sent(150, 1, 121))));
+        assert_eq!(sum.news(true, at(200)), None, "the target takes nothing");
         assert_eq!(sum.news(false, at(129)), None, "more may come");
         assert_eq!(sum.news(false, at(130)), Some(BacklogNews::Over(sent(150, 1, 70))));
         assert_eq!(sum.news(false, at(500)), None);

@@ -12,7 +12,8 @@ use super::open::{DataFolder, OpenError, check_version};
 use super::sql::Connection;
 use crate::config::LedgerConfig;
 
-/// Why a copy does not become the ledger. Nothing is changed then.
+/// Why a copy does not become the ledger. The ledger that was there is as before, except if [`RestoreError::Write`] comes
+/// from the very last step: then what was in its log alone is lost.
 #[derive(Debug, Error)]
 pub enum RestoreError {
     #[error(transparent)]

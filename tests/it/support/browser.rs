@@ -71,7 +71,12 @@ impl Browser {
         let root = format!("http://127.0.0.1:{port}/session");
         let made = client.post(&root).json(&wanted).send().await.unwrap();
         let made: Value = made.json().await.unwrap();
-        let id = made["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("{made}"));
+        let Some(id) = made["value"]["sessionId"].as_str() else {
+            assert!(std::env::var_os("CI").is_none(), "{made}");
+            eprintln!("skipped: Debian's chromium does not start: {made}");
+            driver.kill().ok();
+            return None;
+        };
         let session = format!("{root}/{id}");
         Some(Self { driver, client, session, _profile: profile })
     }
