@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::destination::Destination;
 use super::health::Health;
-use super::quota::{Quota, QuotaUse};
+use super::quota_use::{Quota, QuotaUse};
 use super::sender::Sender;
 use super::session::Session;
 use super::target_delivery::TargetDelivery;

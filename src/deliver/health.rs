@@ -7,7 +7,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::quota::{QuotaStatus, QuotaUse};
+use super::quota_use::{QuotaStatus, QuotaUse};
 use crate::metrics::{self, Part};
 
 /// The health of a target, as its sender sees it.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::destination::UploadResponse;
 use super::outcome::UploadOutcome;
-use super::quota::Quota;
+use super::quota_use::Quota;
 use super::session::{Session, SignInFailed, UploadAccess};
 use super::settle::Settling;
 use super::target_delivery::{FinishedRequest, PickedBatch, TargetDelivery};

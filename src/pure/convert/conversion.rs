@@ -7,7 +7,7 @@ use super::claim::{Claim, ClaimFacts};
 use super::kind::trimmed;
 use super::skipped::Reason;
 use super::type_row::Shape;
-use super::{facts, pattern_value, table, url};
+use super::{facts, pattern_attribute, table, url};
 use crate::pure::misp::{Attribute, Event, Object};
 use crate::pure::stix::Observable;
 
@@ -89,7 +89,7 @@ fn observables(shape: Shape, value: &str) -> Result<(Observable, Option<Observab
     let halves = || value.rsplit_once('|').ok_or(Reason::InvalidValue);
     match shape {
         Shape::Whole(kind) => Ok(with_wire_form(kind.observable(value)?)),
-        Shape::Pattern => Ok(with_wire_form(pattern_value::observable(value)?)),
+        Shape::Pattern => Ok(with_wire_form(pattern_attribute::observable(value)?)),
         Shape::Before(kind) => Ok((kind.observable(halves()?.0)?, None)),
         Shape::BeforeFirst(kind) => {
             let (before, _) = value.split_once('|').ok_or(Reason::InvalidValue)?;

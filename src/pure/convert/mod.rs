@@ -10,7 +10,7 @@ mod hashes;
 mod kind;
 mod network;
 mod object;
-mod pattern_value;
+mod pattern_attribute;
 mod roles;
 mod scheme;
 mod skipped;
