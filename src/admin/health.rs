@@ -133,7 +133,7 @@ fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<Finding> {
     });
     // Only REST can read again what was missed.
     let again = "publish again in MISP what was published or withdrawn then";
-    let remedy = if means.rest { "catch-up heals it" } else { again };
+    let remedy = if means.rest { "catch-up heals it by itself" } else { again };
     let missed = Count(ledger.gaps.iter().map(|gap| gap.times).sum::<i64>(), "time");
     let (held, awaiting) = (Count(ledger.held, "claim"), ledger.awaiting_rest);
     let going = ledger.warninglists_waiting.map(|going| Count(going, "live indicator"));

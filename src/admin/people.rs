@@ -99,16 +99,26 @@ pub(super) async fn search(State(desk): State<Arc<Desk>>, uri: Uri) -> Response 
     let fields = Fields::of(uri.query().unwrap_or_default());
     let asked = fields.get("q").trim();
     let show_tlp = desk.settings.show_tlp;
-    if asked.is_empty() {
-        return page::search("", None, show_tlp).into_response();
-    }
-    if asked.chars().count() > LONGEST {
+    let is_too_long = asked.chars().count() > LONGEST;
+    let (code, asked, found) = if is_too_long {
         let ended = Some(format!("It is longer than {LONGEST} characters."));
-        let found = Searched { ended, ..Searched::default() };
-        return (StatusCode::BAD_REQUEST, page::search("", Some(&found), show_tlp)).into_response();
-    }
-    let found = find(&desk, asked).await;
-    page::search(asked, Some(&found), show_tlp).into_response()
+        (StatusCode::BAD_REQUEST, "", Some(Searched { ended, ..Searched::default() }))
+    } else if asked.is_empty() {
+        (StatusCode::OK, "", None)
+    } else {
+        (StatusCode::OK, asked, Some(find(&desk, asked).await))
+    };
+    // Without a status the search tells all the same.
+    let made = desk.status.get(&desk.services).await.ok();
+    let (history, now) = (desk.services.ledger.recent().now(), Utc::now());
+    let sight = made.as_deref().map(|made| Sight {
+        status: &made.status,
+        as_of: made.as_of,
+        history: &history,
+        now,
+        show_tlp,
+    });
+    (code, page::search(asked, found.as_ref(), show_tlp, sight)).into_response()
 }
 
 /// Finds out what became of something, within a time and one search after the other.

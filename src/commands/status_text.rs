@@ -216,7 +216,9 @@ impl StatusPage {
         let quota = health.and_then(|health| health.quota.as_ref());
         row.push(quota.map_or_else(unknown, |quota| match quota.requests_limit {
             0 => unknown(),
-            limit => format!("{} of {limit} requests", quota.requests),
+            limit => {
+                format!("{} of {limit} requests in {} s", quota.requests, quota.window_seconds)
+            }
         }));
         row
     }
@@ -369,6 +371,7 @@ mod tests {
                     signed_in_at: Some(at(-300)),
                     certificate_ends: Some(at(86_400 * 40)),
                     quota: Some(QuotaStatus {
+                        window_seconds: 60,
                         requests: 37,
                         requests_limit: 99,
                         ..QuotaStatus::default()
@@ -438,7 +441,7 @@ mod tests {
         };
         assert_eq!(row("tcp://"), "tcp://misp:50000 connected lost 3 s ago 10 min ago 90 s");
         assert_eq!(row("soc  "), "soc live 360 345 0 1 5 min ago 3 days ago in 30 s");
-        let waits = "soc 0 6 700 11 min ago 3 min 1 37 of 99 requests";
+        let waits = "soc 0 6 700 11 min ago 3 min 1 37 of 99 requests in 60 s";
         assert!(text.lines().any(|line| squeezed(line) == waits), "{text}");
         assert_eq!(row("- soc in"), "- soc in 40 days");
         assert_eq!(row("webhook  "), "webhook memory_full 4 2 min ago 60 s ago");

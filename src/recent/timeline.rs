@@ -39,6 +39,11 @@ impl Committed {
         let (new, changed, gone) = (0, 0, claims);
         Self { event, id: None, title: None, tlp: None, what, heard, new, changed, gone }
     }
+
+    /// Whether the news only takes back what was claimed before.
+    pub fn is_withdrawal(&self) -> bool {
+        self.gone > 0 && self.new == 0 && self.changed == 0
+    }
 }
 
 /// One event on its way.

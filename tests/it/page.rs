@@ -14,7 +14,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
 use super::admin::{Served, serve_http_as};
 use super::support::event::{
-    EVENT, attribute_uuid, of_another_event, tagged, tagged_publication, then,
+    EVENT, attribute_uuid, of_another_event, tagged, tagged_publication, then, to_ids_off,
 };
 use super::support::ledger::Relay;
 use super::support::relay::ageless;
@@ -213,12 +213,31 @@ async fn a_search_tells_the_story_of_values_events_and_attributes() {
     setup.publish("A campaign", &["tlp:green"], (1, "evil.example", &[])).await;
     for what in ["evil.example", "EVIL[.]example", EVENT, &attribute_uuid(1)] {
         let page = setup.search(what).await;
-        for told in ["A campaign", "evil.example", &attribute_uuid(1), "admits it", "pending"] {
+        for told in [
+            "Not in Sentinel yet: it waits for soc",
+            "A campaign",
+            "evil.example",
+            &attribute_uuid(1),
+            "admits it",
+            "pending",
+        ] {
             assert!(page.contains(told), "{what}: {told}\n{page}");
         }
     }
     let unknown = setup.search("nobody.example").await;
     assert!(unknown.contains("nothing is known of"), "{unknown}");
+    assert!(unknown.contains("soc: 403") || unknown.contains("degraded"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_withdrawal_stands_out_in_the_timeline() {
+    let setup = Setup::with(|_| {}).await;
+    setup.publish("A campaign", &["tlp:green"], (1, "evil.example", &[])).await;
+    assert!(!setup.page("/").await.contains("− withdrawal"));
+    setup.relay.hear(&to_ids_off(1, "evil.example", then() + 60)).await;
+    let page = setup.page("/").await;
+    assert_eq!(page.matches("− withdrawal").count(), 1, "{page}");
+    assert!(page.contains("“A campaign”"), "{page}");
 }
 
 /// What is above `admin.show_tlp` is shown neither by its title nor by its value.
@@ -236,7 +255,7 @@ async fn what_is_marked_too_strictly_is_not_named() {
         setup.publish("Secret title", event_tags, (1, "evil.example", attribute_tags)).await;
         let overview = setup.page("/").await;
         assert!(hidden(&overview), "{event_tags:?} {attribute_tags:?}\n{overview}");
-        assert!(overview.contains(EVENT) && overview.contains("title not shown"), "{overview}");
+        assert!(overview.contains(EVENT) && overview.contains("title hidden (TLP"), "{overview}");
         for what in [EVENT, &attribute_uuid(1)] {
             let found = setup.search(what).await;
             assert!(hidden(&found), "{event_tags:?} {attribute_tags:?}\n{found}");
@@ -278,7 +297,11 @@ async fn the_overview_tells_what_is_degraded_and_the_command_that_helps() {
         "soc: 403: it lacks a role",
         "not connected: refused: is Plugin.ZeroMQ_enable on?",
         "<code>misp-sentinel-relay check</code>",
-        "The relay remembers nothing from before its start",
+        "The relay was started then, and remembers no figures from before.",
+        "Withdrawn today (UTC), since ",
+        "In Sentinel / wanted",
+        "Nothing waits",
+        "Search for a value, an event or an attribute",
         r#"<meta http-equiv="refresh" content="5">"#,
         r#"<html lang="en">"#,
         r#"<th scope="col""#,

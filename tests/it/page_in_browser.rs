@@ -62,7 +62,7 @@ impl Setup {
         loop {
             let log = self.relay.log();
             let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let told = lines.filter(|line| line.to_string().contains("the admin listener serves"));
+            let told = lines.filter(|line| line.to_string().contains("admin_listening"));
             if let Some(line) = told.skip(starts - 1).last() {
                 let address = line.pointer("/address").or(line.pointer("/fields/address"));
                 return format!("http://{}", address.unwrap().as_str().unwrap());
@@ -120,7 +120,8 @@ async fn the_page_shows_what_arrives_without_a_click() {
     let address = setup.address(1).await;
     browser.look(DESKTOP, false).await;
     browser.open(&address).await;
-    browser.wait_for("None since the relay was started").await;
+    browser.wait_for("None since").await;
+    browser.wait_for("Connected, nothing received yet").await;
     browser.wait_for("caught up").await;
     browser.picture("first-start", DESKTOP, false).await;
     nothing_is_complained_of(&browser).await;
@@ -133,15 +134,15 @@ async fn the_page_shows_what_arrives_without_a_click() {
         )
         .await;
     setup.publish("Incident 2026-117, under embargo", &["tlp:amber"], &["c2.evil.example"]).await;
-    browser.wait_for("3 of 3").await;
+    browser.wait_for("3 / 3").await;
     browser.wait_for("sandbox after").await;
     browser.picture("healthy-desktop", DESKTOP, false).await;
     browser.picture("healthy-dark", DESKTOP, true).await;
     setup.publish(ATTACK, &["tlp:green"], &["attack.evil.example"]).await;
     // Nobody touches the page: it loads itself again.
     let text = browser.wait_for(ATTACK).await;
-    assert!(text.contains("title not shown") && !text.contains("under embargo"), "{text}");
-    let text = browser.wait_for("4 of 4").await;
+    assert!(text.contains("title hidden (TLP:AMBER)") && !text.contains("under embargo"), "{text}");
+    let text = browser.wait_for("4 / 4").await;
     assert!(text.contains("All is well"), "{text}");
     assert_ne!(browser.value("document.title").await, "attacked");
     nothing_is_complained_of(&browser).await;
@@ -153,6 +154,7 @@ async fn the_page_shows_what_arrives_without_a_click() {
 
     browser.look(PHONE, false).await;
     browser.open(&format!("{address}/search?q=login.evil.example")).await;
+    browser.wait_for("In Sentinel: accepted").await;
     browser.wait_for("delivered: Sentinel accepted it").await;
     nothing_is_wider_than_the_window(&browser).await;
     browser.picture("search-phone", PHONE, false).await;
@@ -167,7 +169,7 @@ async fn the_page_of_a_relay_in_trouble_says_what_helps() {
     setup.publish("OSINT: a campaign", &["tlp:clear"], &["evil.example"]).await;
     browser.look(DESKTOP, false).await;
     browser.open(&setup.address(1).await).await;
-    browser.wait_for("1 of 1").await;
+    browser.wait_for("1 / 1").await;
     // The relay is started again while MISP's feed is down.
     setup.heart.abort();
     assert!((&mut setup.heart).await.is_err(), "the heart beats on");
@@ -177,7 +179,9 @@ async fn the_page_of_a_relay_in_trouble_says_what_helps() {
     let address = setup.address(2).await;
     browser.open(&address).await;
     browser.wait_for("not connected").await;
-    let text = browser.wait_for("None since the relay was started").await;
+    let text = browser.wait_for("None since").await;
+    assert!(text.contains("1 thing degraded: the way from MISP"), "{text}");
+    assert!(text.contains("by catch-up over REST, by itself"), "{text}");
     assert!(text.contains("misp-sentinel-relay check"), "{text}");
     browser.picture("degraded-desktop", DESKTOP, false).await;
     browser.picture("degraded-dark", DESKTOP, true).await;

@@ -1,23 +1,27 @@
-//! The section that tells whether anything arrives: each way from MISP with the age of its last word.
+//! The section that tells whether anything arrives: each source with the age of its last contact.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::Sight;
+use super::mark::Mark;
 use super::table::{Column, Table};
 use super::words::{foreign, since};
 use crate::admin::RelayStatus;
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 
+/// What stands where nothing was seen: the relay remembers nothing from before its start.
+const NONE: &str = "none since the start";
+
 pub(super) fn write(sight: Sight<'_>) -> Markup {
     let table = Table {
-        caption: "The ways from MISP, and the age of the last word of each",
+        caption: "The sources in MISP, and the age of the last contact of each",
         columns: &[
-            Column::Words("Way"),
+            Column::Words("Source"),
             Column::Words("State"),
-            Column::Words("Last word"),
-            Column::Words("Last news"),
+            Column::Words("Last contact"),
+            Column::Words("Last change"),
         ],
         rows: sight.status.relay.as_ref().map(|relay| rows(relay, sight)).unwrap_or_default(),
     };
@@ -36,9 +40,9 @@ fn rows(relay: &RelayStatus, sight: Sight<'_>) -> Vec<Vec<Markup>> {
         let last = history.last.webhook;
         vec![
             html! { "Webhook " (address) },
-            state(true, "listens"),
-            since(last, now),
-            since(last, now),
+            Mark::Good.write("listens"),
+            since(last, now, NONE),
+            since(last, now, NONE),
         ]
     });
     let rest = relay.rest.as_ref().map(|state| rest(state, history.last.rest, now));
@@ -46,37 +50,28 @@ fn rows(relay: &RelayStatus, sight: Sight<'_>) -> Vec<Vec<Markup>> {
 }
 
 fn feed(endpoint: &EndpointStatus, now: DateTime<Utc>) -> Vec<Markup> {
-    let words = match (endpoint.publications_connected, endpoint.others_connected) {
-        (true, true) => "connected",
-        (true, false) => "lost for withdrawals and tags",
-        (false, true) => "lost for publications",
-        (false, false) => "lost",
+    let state = match (endpoint.publications_connected, endpoint.others_connected) {
+        (true, true) if endpoint.last_frame.is_none() => {
+            Mark::Neutral.write("connected, nothing heard yet")
+        }
+        (true, true) => Mark::Good.write("connected"),
+        (true, false) => Mark::Bad.write("lost for withdrawals and tags"),
+        (false, true) => Mark::Bad.write("lost for publications"),
+        (false, false) => Mark::Bad.write("lost"),
     };
     vec![
         html! { "Feed " (foreign(&endpoint.endpoint)) },
-        state(endpoint.connected(), words),
-        since(endpoint.last_frame, now),
-        since(endpoint.last_publication, now),
+        state,
+        since(endpoint.last_frame, now, NONE),
+        since(endpoint.last_publication, now, NONE),
     ]
 }
 
 fn rest(rest: &RestState, last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Vec<Markup> {
-    let words = match (&rest.error, rest.caught_up_at) {
-        (Some(_), _) => "failing",
-        (None, Some(_)) => "caught up",
-        (None, None) => "not caught up yet",
+    let state = match (&rest.error, rest.caught_up_at) {
+        (Some(_), _) => Mark::Bad.write("failing"),
+        (None, Some(_)) => Mark::Good.write("caught up"),
+        (None, None) => Mark::Neutral.write("catching up"),
     };
-    vec![
-        html! { "REST" },
-        state(rest.error.is_none(), words),
-        since(rest.answered_at, now),
-        since(last, now),
-    ]
-}
-
-/// Writes a state in words and with a sign, so that its colour says nothing alone.
-pub(super) fn state(is_good: bool, words: &str) -> Markup {
-    html! {
-        @if is_good { span.good { "✓ " (words) } } @else { span.bad { "! " (words) } }
-    }
+    vec![html! { "REST" }, state, since(rest.answered_at, now, NONE), since(last, now, NONE)]
 }

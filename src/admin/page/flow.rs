@@ -1,4 +1,4 @@
-//! The section that tells what became of what arrived: figures of the last hour, each with a small chart.
+//! The section that tells what became of what arrived: figures of the last hour or since the start, each with a small chart.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use maud::{Markup, html};
 
 use super::Sight;
 use super::spark::spark;
-use super::words::{clock, number};
+use super::words::{number, period};
 use crate::ledger::JudgingState;
 use crate::pure::count::Count;
 use crate::recent::Minute;
 
-/// A figure of the last hour.
+/// A figure of the last minutes.
 struct Figure {
     name: &'static str,
     about: &'static str,
@@ -33,18 +33,25 @@ const FIGURES: [Figure; 6] = [
 
 pub(super) fn write(sight: Sight<'_>) -> Markup {
     let Sight { status, history, now, .. } = sight;
-    let is_young = (now - history.since).num_minutes() < 60;
     let ledger = &status.ledger;
+    // Before an hour is over, the figures are of less, and say so.
+    let is_young = (now - history.since).num_minutes() < 60;
+    let when = if is_young { period(history.since, now) } else { "in the last hour".to_owned() };
+    let today = history.today;
     html! {
         section aria-labelledby="flow" {
-            h2 #flow { "What became of it in the last hour?" }
+            h2 #flow { "What became of it " (when) "?" }
             @if is_young {
-                p.dim { "The relay remembers nothing from before its start at " (clock(history.since)) " UTC." }
+                p.dim { "The relay was started then, and remembers no figures from before." }
             }
             dl.figures {
                 @for figure in &FIGURES {
-                    (write_figure(figure, &history.minutes))
+                    (write_figure(figure, &history.minutes, &when))
                 }
+            }
+            p {
+                "Withdrawn today (UTC), " (period(today.since, now)) ": "
+                strong { (Count(today.withdrawn, "indicator")) } "."
             }
             (skipped(&history.minutes))
             @if let Some(JudgingState { judged, observables }) = ledger.judging {
@@ -58,7 +65,7 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
     }
 }
 
-fn write_figure(figure: &Figure, minutes: &[Minute]) -> Markup {
+fn write_figure(figure: &Figure, minutes: &[Minute], when: &str) -> Markup {
     let counts: Vec<u64> = minutes.iter().map(figure.count).collect();
     let sum: u64 = counts.iter().sum();
     html! {
@@ -66,7 +73,7 @@ fn write_figure(figure: &Figure, minutes: &[Minute]) -> Markup {
             dt { (figure.name) span { (figure.about) } }
             dd {
                 span.number { (number(sum)) }
-                (spark(figure.name, &counts))
+                (spark(figure.name, &counts, when))
             }
         }
     }

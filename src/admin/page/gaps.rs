@@ -9,7 +9,7 @@ use super::words::{foreign, number, since};
 
 pub(super) fn write(sight: Sight<'_>) -> Markup {
     let gaps = &sight.status.ledger.gaps;
-    let at = |millis| since(DateTime::from_timestamp_millis(millis), sight.now);
+    let at = |millis| since(DateTime::from_timestamp_millis(millis), sight.now, "unknown");
     let rows = gaps.iter().map(|gap| {
         let (intake, reason) = (foreign(&gap.intake), foreign(&gap.reason));
         let times = number(gap.times);
@@ -22,9 +22,9 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
         ]
     });
     let table = Table {
-        caption: "Something may have been missed then",
+        caption: "Times in which something may have been missed",
         columns: &[
-            Column::Words("Of"),
+            Column::Words("Source"),
             Column::Words("Reason"),
             Column::Number("Times"),
             Column::Words("First"),

@@ -2,9 +2,11 @@
 //! as HTML and needs no script; the overview loads itself again every few seconds.
 
 mod arrivals;
+mod backlog;
 mod flow;
 mod frame;
 mod gaps;
+mod mark;
 mod search;
 mod sign_in;
 mod spark;
@@ -45,18 +47,15 @@ pub(super) struct Sight<'s> {
 pub(super) fn overview(sight: Sight<'_>, paused: bool) -> Markup {
     let content = html! {
         (verdict::write(sight))
+        (search::way_to_it(paused))
         (arrivals::write(sight))
-        (flow::write(sight))
         (targets::write(sight))
+        (flow::write(sight))
         (gaps::write(sight))
         (timeline::write(sight))
     };
-    let troubles = sight.status.degraded.len();
-    // The window's title tells it in a row of tabs.
-    let title =
-        if troubles == 0 { "all is well".to_owned() } else { format!("{troubles} degraded") };
     let page = if paused { Page::Paused } else { Page::Live };
-    frame(page, &title, &subtitle(sight), &content)
+    frame(page, &verdict::title(sight), &subtitle(sight), &content)
 }
 
 /// Writes that the status cannot be told.

@@ -26,6 +26,14 @@ impl Column {
     fn class(self) -> Option<&'static str> {
         matches!(self, Self::Number(_)).then_some("is-number")
     }
+
+    /// A narrow screen leaves out the zeros.
+    fn class_of(self, cell: &Markup) -> Option<&'static str> {
+        match self {
+            Self::Number(_) if cell.0 == "0" => Some("is-number is-zero"),
+            Self::Words(_) | Self::Number(_) => self.class(),
+        }
+    }
 }
 
 impl Table<'_> {
@@ -58,7 +66,7 @@ impl Table<'_> {
                         span.cell { (cell) }
                     }
                 } @else {
-                    td role="cell" data-label=(column.title()) class=[column.class()] {
+                    td role="cell" data-label=(column.title()) class=[column.class_of(cell)] {
                         span.cell { (cell) }
                     }
                 }

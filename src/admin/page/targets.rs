@@ -1,38 +1,35 @@
 //! The section about the targets: what each holds, what waits for it, and what is wrong.
 
-use chrono::DateTime;
 use maud::{Markup, html};
 
 use super::Sight;
-use super::arrivals::state;
+use super::backlog;
+use super::mark::Mark;
 use super::table::{Column, Table};
 use super::words::{foreign, number, sentence, since};
 use crate::admin::SendingStatus;
 use crate::ledger::{Refusal, TargetStatus};
-use crate::pure::age::{age, ahead};
+use crate::pure::age::ahead;
 use crate::pure::policy::Tlp;
 
 pub(super) fn write(sight: Sight<'_>) -> Markup {
     let targets = &sight.status.ledger.targets;
     let table = Table {
-        caption: "What each target holds, and the objects that wait for it, by lane",
+        caption: "What each target holds, and what waits for it",
         columns: &[
             Column::Words("Target"),
             Column::Words("State"),
-            Column::Number("Live of wanted"),
+            Column::Number("In Sentinel / wanted"),
             Column::Number("Rejected"),
-            Column::Number("Withdrawals wait"),
-            Column::Number("Live wait"),
-            Column::Number("Backlog waits"),
-            Column::Words("Oldest"),
-            Column::Words("Done in"),
+            Column::Words("Backlog"),
+            Column::Words("Quota"),
             Column::Words("Last accepted"),
         ],
         rows: targets.iter().map(|target| row(target, sight)).collect(),
     };
     html! {
         section aria-labelledby="targets" {
-            h2 #targets { "What do the targets hold, and what waits?" }
+            h2 #targets { "What is in Sentinel, and what waits?" }
             (table.write())
             (refusals(sight))
         }
@@ -43,31 +40,32 @@ fn row(target: &TargetStatus, sight: Sight<'_>) -> Vec<Markup> {
     let relay = sight.status.relay.iter();
     let mut sending = relay.flat_map(|relay| &relay.targets);
     let sending = sending.find(|one| one.target == target.target);
-    let waiting = target.waiting.iter();
-    let oldest = waiting.clone().filter_map(|lane| lane.oldest).min();
-    let oldest = oldest.and_then(DateTime::from_timestamp_millis);
-    let done_in = sending.and_then(|one| one.eta_seconds).map(age);
-    let mut row = vec![
+    let is_written = sending.is_some_and(|one| one.file.is_some());
+    vec![
         html! { (foreign(&target.target)) },
         state_of(target, sending, sight),
-        html! { (number(target.delivered)) " of " (number(target.wanted)) },
+        html! {
+            (number(target.delivered)) " / " (number(target.wanted))
+            @if is_written { br; span.dim { "in its file" } }
+        },
         html! { (number(target.rejected)) },
-    ];
-    row.extend(waiting.map(|lane| html! { (number(lane.objects)) }));
-    row.extend([
-        since(oldest, sight.now),
-        html! { (done_in.as_deref().unwrap_or("–")) (quota_of(sending)) },
-        since(sending.and_then(|one| one.health.last_accepted), sight.now),
-    ]);
-    row
+        backlog::write(target, sending, sight.now),
+        quota_of(sending),
+        since(sending.and_then(|one| one.health.last_accepted), sight.now, "none since the start"),
+    ]
 }
 
-/// Writes how much of the quota is used, where there is one.
+/// Writes how much of the quota is used, and the time that it is for.
 fn quota_of(sending: Option<&SendingStatus>) -> Markup {
-    let quota = sending.and_then(|one| one.health.quota.as_ref());
+    let Some(sending) = sending else { return html! { "unknown" } };
+    let quota = sending.health.quota.as_ref().filter(|quota| quota.requests_limit > 0);
     html! {
-        @if let Some(quota) = quota.filter(|quota| quota.requests_limit > 0) {
-            br; span.dim { (quota.requests) " of " (quota.requests_limit) " requests used" }
+        @match quota {
+            Some(quota) => {
+                (number(quota.requests)) " of " (number(quota.requests_limit)) " requests in "
+                (quota.window_seconds) " s"
+            }
+            None => { "none" }
         }
     }
 }
@@ -79,9 +77,9 @@ fn state_of(target: &TargetStatus, sending: Option<&SendingStatus>, sight: Sight
     let next = health.next_try.map(|at| format!(" (next try {})", ahead(at, sight.now)));
     html! {
         @match why {
-            None => { (state(true, &sending.mode)) }
+            None => { (Mark::Good.write(&sending.mode)) }
             Some(why) => {
-                (state(false, "degraded")) ": " (sentence(why)) (next.unwrap_or_default())
+                (Mark::Bad.write("degraded")) ": " (sentence(why)) (next.unwrap_or_default())
             }
         }
         @if let Some(file) = &sending.file {

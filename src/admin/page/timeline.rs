@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::Sight;
 use super::table::{Column, Table};
-use super::words::{clock, foreign, may_be_named, tlp};
+use super::words::{clock, foreign, may_be_named, period, tlp, tlp_name};
 use crate::pure::policy::Tlp;
 use crate::recent::{Committed, EVENTS, RecentEvent};
 
@@ -27,7 +27,7 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
         section aria-labelledby="events" {
             h2 #events { "The last " (EVENTS) " events" }
             @if events.is_empty() {
-                p { "None since the relay was started." }
+                p { "None " (period(sight.history.since, sight.now)) "." }
             } @else {
                 (table.write())
             }
@@ -39,7 +39,7 @@ fn row(event: &RecentEvent, show_tlp: Tlp) -> Vec<Markup> {
     let RecentEvent { committed, committed_at, accepted } = event;
     let heard = DateTime::from_timestamp_millis(committed.heard).unwrap_or_default();
     let accepted = html! {
-        @if accepted.is_empty() { "–" }
+        @if accepted.is_empty() { "none" }
         @for (place, one) in accepted.iter().enumerate() {
             @if place > 0 { br; }
             (foreign(&one.target)) " " (after(heard, one.at))
@@ -48,7 +48,7 @@ fn row(event: &RecentEvent, show_tlp: Tlp) -> Vec<Markup> {
     vec![
         clock(heard),
         title(committed, show_tlp),
-        html! { (committed.what) },
+        news(committed),
         claims(committed),
         after(heard, *committed_at),
         accepted,
@@ -59,12 +59,21 @@ fn title(event: &Committed, show_tlp: Tlp) -> Markup {
     let number = event.id.map(|id| format!("#{id} "));
     html! {
         @match &event.title {
-            Some(title) if may_be_named(event.tlp, show_tlp) => { (foreign(title)) " " }
-            Some(_) => { em.dim { "title not shown" } " " }
+            Some(title) if may_be_named(event.tlp, show_tlp) => {
+                "“" (foreign(title)) "” " (tlp(event.tlp)) br;
+            }
+            Some(_) => { em.dim { "title hidden (" (tlp_name(event.tlp)) ")" } br; }
             None => {}
         }
-        @if event.title.is_some() { (tlp(event.tlp)) br; }
         a.dim href={"search?q=" (event.event)} { (number.unwrap_or_default()) (event.event) }
+    }
+}
+
+/// Writes what happened in MISP. What takes something back stands out from other news.
+fn news(event: &Committed) -> Markup {
+    html! {
+        @if event.is_withdrawal() { strong.gone { "− withdrawal" } br; }
+        (event.what)
     }
 }
 
@@ -72,7 +81,7 @@ fn claims(event: &Committed) -> Markup {
     let counts = [(event.new, "new"), (event.changed, "changed"), (event.gone, "gone")];
     let told = counts.iter().filter(|(count, _)| *count > 0);
     let told: Vec<String> = told.map(|(count, what)| format!("{count} {what}")).collect();
-    html! { @if told.is_empty() { "–" } @else { (told.join(", ")) } }
+    html! { @if told.is_empty() { "none" } @else { (told.join(", ")) } }
 }
 
 /// Writes how long after it was heard of something came.

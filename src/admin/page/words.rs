@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
 
-use crate::pure::age::ago;
+use crate::pure::age::{age, ago};
 use crate::pure::policy::Tlp;
 use crate::pure::safe;
 
@@ -28,11 +28,17 @@ pub(super) fn sentence(text: &str) -> Markup {
     }
 }
 
-/// Writes how long ago something was. The exact time is its title.
-pub(super) fn since(time: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Markup {
-    let Some(time) = time else { return html! { "–" } };
+/// Writes how long ago something was, or `none` where it never was. The exact time is its title.
+pub(super) fn since(time: Option<DateTime<Utc>>, now: DateTime<Utc>, none: &'static str) -> Markup {
+    let Some(time) = time else { return html! { (none) } };
     let exact = time.to_rfc3339_opts(SecondsFormat::Secs, true);
     html! { time datetime=(exact) title=(exact) { (ago(time, now)) } }
+}
+
+/// Says how long something has lasted, as `since 15:37 UTC (6 s)`.
+pub(super) fn period(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let lasted = u64::try_from((now - since).num_seconds()).unwrap_or_default();
+    format!("since {} UTC ({})", since.format("%H:%M"), age(lasted))
 }
 
 /// Writes the clock time of something.
@@ -58,8 +64,13 @@ pub(super) fn number(number: impl ToString + Copy) -> String {
 
 /// Writes the marking of something. `None`: it is not known.
 pub(super) fn tlp(level: Option<Tlp>) -> Markup {
+    html! { span.tlp { (tlp_name(level)) } }
+}
+
+/// Returns the name of a marking, as `TLP:AMBER`.
+pub(super) fn tlp_name(level: Option<Tlp>) -> String {
     let name = level.map(|level| format!("TLP:{}", level.name().to_uppercase()));
-    html! { span.tlp { (name.as_deref().unwrap_or("TLP not known")) } }
+    name.unwrap_or_else(|| "TLP not known".to_owned())
 }
 
 /// Returns whether something with this marking may be named by its title or value. What is not known may not.
@@ -89,6 +100,15 @@ mod tests {
     fn commands_are_code_and_markup_is_text() {
         let written = sentence("run `held` for <b>").into_string();
         assert_eq!(written, "run <code>held</code> for &lt;b&gt;");
+    }
+
+    #[test]
+    fn a_period_tells_its_start_and_its_length() {
+        let since = "2026-03-01T15:37:20Z".parse().unwrap();
+        let now = "2026-03-01T15:37:26Z".parse().unwrap();
+        assert_eq!(period(since, now), "since 15:37 UTC (6 s)");
+        // A clock that went back.
+        assert_eq!(period(now, since), "since 15:37 UTC (0 s)");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod document;
 mod remarks;
 mod text;
+mod verdict;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,7 +12,8 @@ use uuid::Uuid;
 
 pub use document::{DocumentStories, ViewRules, tag_name};
 pub use remarks::{markings, remarks};
-pub use text::{Teller, standing, time};
+pub use text::{StoryLine, Teller, heading, lines, standing, time};
+pub use verdict::{InSentinel, Presence};
 
 use crate::pure::convert::{ClaimFacts, EventFacts, Reason};
 use crate::pure::policy::{SideFacts, Warned};

@@ -41,9 +41,37 @@ impl Teller {
     }
 }
 
+/// One line of a story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoryLine {
+    /// What the line is about. Empty: the same as the line before.
+    pub name: String,
+    /// It may hold words of MISP and Sentinel.
+    pub words: String,
+}
+
 /// Returns the block of one story. Times are UTC.
 fn text(story: &Story) -> String {
-    let mut block = Block(String::new());
+    let mut text = String::new();
+    for StoryLine { name, words } in lines(story) {
+        let words = safe::line(&words);
+        // Writing to a string cannot fail. The first line has no indent, since all others belong to it.
+        let written = match name.as_str() {
+            ATTRIBUTE => writeln!(text, "{name} {words}"),
+            STIX => writeln!(text, "    {words}"),
+            _ => writeln!(text, "  {name:<11} {words}"),
+        };
+        written.ok();
+    }
+    text
+}
+
+const ATTRIBUTE: &str = "attribute";
+const STIX: &str = "stix";
+
+/// Returns the lines about one attribute, without the heading of its event. Times are UTC.
+pub fn lines(story: &Story) -> Vec<StoryLine> {
+    let mut block = Block(Vec::new());
     block.attribute(story);
     for claimed in &story.claims {
         block.line("claims", &claimed.pattern);
@@ -56,7 +84,7 @@ fn text(story: &Story) -> String {
 }
 
 /// Returns the line about an event, which stands above the blocks of its attributes.
-fn heading(event: &EventOf) -> String {
+pub fn heading(event: &EventOf) -> String {
     let published = match (event.publish_timestamp, event.published) {
         (0, true) => "published, at a time that the feed did not tell".to_owned(),
         (0, false) => "without a time of publication".to_owned(),
@@ -66,13 +94,11 @@ fn heading(event: &EventOf) -> String {
     format!("event {uuid} (MISP's number {id}): {info:?} by {organisation}, {published}")
 }
 
-struct Block(String);
+struct Block(Vec<StoryLine>);
 
 impl Block {
-    /// Adds a line. It may hold words of MISP and Sentinel, which must not end it.
     fn line(&mut self, name: &str, words: &str) {
-        // Writing to a string cannot fail.
-        writeln!(self.0, "  {name:<11} {}", safe::line(words)).ok();
+        self.0.push(StoryLine { name: name.to_owned(), words: words.to_owned() });
     }
 
     fn attribute(&mut self, story: &Story) {
@@ -82,8 +108,7 @@ impl Block {
         } else {
             attribute.to_string()
         };
-        let line = format!("attribute {name}  {kind}  {}", shown(value));
-        writeln!(self.0, "{}", safe::line(&line)).ok();
+        self.line(ATTRIBUTE, &format!("{name}  {kind}  {}", shown(value)));
         if story.is_read() {
             self.in_misp(story);
         }
@@ -153,7 +178,7 @@ impl Block {
             // A value of our own: serialising cannot fail.
             let json = serde_json::to_string_pretty(stix).unwrap_or_default();
             for line in json.lines() {
-                writeln!(self.0, "    {}", safe::line(line)).ok();
+                self.line(STIX, line);
             }
         }
     }
