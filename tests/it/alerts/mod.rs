@@ -51,7 +51,7 @@ pub(crate) async fn fires_at(admin: SocketAddr, part: &str, reason: &str) {
 
 async fn get(admin: SocketAddr, path: &str) -> String {
     let mut client = Client::connect(admin).await;
-    client.write(format!("GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n").as_bytes()).await;
+    client.write(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes()).await;
     client.reply().await.text.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
