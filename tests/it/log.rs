@@ -79,7 +79,8 @@ async fn an_event_has_a_line_of_numbers_objects_and_names() {
     let sandbox = start().await;
     let publisher = Publisher::bind();
     let relay = Relay::start(&sandbox, &publisher, &[]).await;
-    publisher.send(&mixed(&["tlp:green"])).await;
+    let frame = mixed(&["tlp:green"]);
+    publisher.send(&frame).await;
     let committed = line(&relay, "event_committed").await;
     assert_eq!(committed["misp_event"], EVENT);
     assert_eq!((&committed["misp_event_id"], &committed["title"]), (&json!(7), &json!("x")));
@@ -93,7 +94,7 @@ async fn an_event_has_a_line_of_numbers_objects_and_names() {
     assert_eq!((&accepted["misp_event"], &accepted["title"]), (&json!(EVENT), &json!("x")));
     assert_eq!(kinds(&example()), kinds(&accepted), "the example of docs/reference/log.md");
     // The same again is no news.
-    publisher.send(&mixed(&["tlp:green"])).await;
+    publisher.send(&frame).await;
     publisher.send(&publication(then() + 9, &[(1, "evil.example", &[])])).await;
     // One of the domains goes, and the other one changes.
     line_number(&relay, "change_accepted", 3).await;
