@@ -192,13 +192,13 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
     for frame in published(&misp, 5_000) {
         publisher.send(&frame.bytes).await;
     }
-    wait_for(&log, "cannot write the ledger").await;
+    wait_for(&log, "ledger_failing").await;
     assert!(!is_ready(&admin), "there is no room");
     fires_at(admin.parse().unwrap(), "ledger", "not_writable").await;
     let disk_of_relay = disk.to_str().unwrap();
     inside(&relay, &["mount", "-o", "remount,size=200m", disk_of_relay]);
     // No restart and no notice: it looks for itself, and asks MISP for what it missed.
-    wait_for(&log, "the ledger can be written again").await;
+    wait_for(&log, "ledger_recovered").await;
     assert!(is_ready(&admin));
     wait_for(&log, "\"attributes\":5000").await;
     // The gap is noted just after that commit, and counts as healed a minute later.
