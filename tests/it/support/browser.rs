@@ -1,6 +1,7 @@
 //! A headless Chromium, driven over WebDriver and the commands that chromedriver has beside it.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -50,6 +51,8 @@ impl Browser {
         let started = Command::new(DRIVER)
             .args(["--port=0"])
             .env_remove("LD_PRELOAD")
+            // A group of its own, by which the browser is ended as well.
+            .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
@@ -165,9 +168,9 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends its browser at SIGTERM, and would leave it behind at SIGKILL.
-        let process = self.driver.id().to_string();
-        Command::new("kill").args(["-s", "TERM", &process]).status().ok();
+        // The driver may leave its browser behind.
+        let group = format!("-{}", self.driver.id());
+        Command::new("kill").args(["-s", "KILL", "--", &group]).status().ok();
         self.driver.wait().ok();
     }
 }
