@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use uuid::Uuid;
 
-use crate::ledger::{Lane, Ledger, OpenChange, Pending, PendingPage, Sending, SqlResult};
+use crate::ledger::{Lane, Ledger, OpenChange, Pending, PendingPage, SqlResult};
 
 /// A lane with fewer changes in memory than this reads more of them from the ledger.
 const HELD: usize = 512;
@@ -44,8 +44,8 @@ struct Turn {
     /// When its own news was heard. `open` may have the time of an earlier change, whose heir it is.
     heard: i64,
     pass: PickPass,
-    /// Something of it was sent in this run.
-    was_sent: bool,
+    /// The target accepted something of it in this run.
+    was_accepted: bool,
     /// Its objects in requests without an answer.
     in_flight: usize,
 }
@@ -66,11 +66,11 @@ struct PickPass {
 impl Turn {
     fn new(open: OpenChange) -> Self {
         let heard = open.opened_at;
-        Self { open, heard, pass: PickPass::default(), was_sent: false, in_flight: 0 }
+        Self { open, heard, pass: PickPass::default(), was_accepted: false, in_flight: 0 }
     }
 
     fn sent_news(&self) -> Option<SentNews> {
-        let event = self.open.event.filter(|_| self.was_sent)?;
+        let event = self.open.event.filter(|_| self.was_accepted)?;
         Some(SentNews { event, heard: self.heard })
     }
 
@@ -254,16 +254,24 @@ impl Lanes {
         Ok(None)
     }
 
-    /// Notes which objects of a picked batch were sent. The others were altered since they were picked, and now belong
-    /// to a newer change.
-    pub(super) fn sent(&mut self, picked: &[Picked], sent: &[Sending], steps: Vec<ChangeStep>) {
+    /// Notes that a picked batch was sent.
+    pub(super) fn sent(&mut self, picked: &[Picked], steps: Vec<ChangeStep>) {
         for one in picked {
             if let Some(turn) = self.turn(one.lane, one.change) {
                 turn.in_flight += 1;
-                turn.was_sent |= sent.iter().any(|it| it.object == one.pending.object);
             }
         }
         self.advance(steps);
+    }
+
+    /// Notes which objects of a batch the target accepted. Others may have been altered since they were picked, and now
+    /// belong to a newer change.
+    pub(super) fn accepted(&mut self, picked: &[Picked], taken: &[Uuid]) {
+        for one in picked.iter().filter(|one| taken.contains(&one.pending.object)) {
+            if let Some(turn) = self.turn(one.lane, one.change) {
+                turn.was_accepted = true;
+            }
+        }
     }
 
     /// Notes how far changes have come that had nothing to send.
@@ -375,15 +383,15 @@ fn take(
     (ChangeStep { lane, change, pass }, false)
 }
 
-/// Returns a closed change, unless nothing of it was sent, or other changes of its event are still open in
+/// Returns a closed change, unless nothing of it was accepted, or other changes of its event are still open in
 /// the lane. One of those inherits its summary, so that an event is logged once, when all of it has arrived.
 fn last_of_event(
     open: &mut VecDeque<Turn>,
-    Turn { open: closed, was_sent, .. }: Turn,
+    Turn { open: closed, was_accepted, .. }: Turn,
 ) -> Option<OpenChange> {
     let same = |turn: &&mut Turn| turn.open.event.is_some() && turn.open.event == closed.event;
-    let Some(heir) = open.iter_mut().find(same) else { return was_sent.then_some(closed) };
-    heir.was_sent |= was_sent;
+    let Some(heir) = open.iter_mut().find(same) else { return was_accepted.then_some(closed) };
+    heir.was_accepted |= was_accepted;
     heir.open.opened_at = heir.open.opened_at.min(closed.opened_at);
     if closed.summary != NO_SUMMARY {
         heir.open.summary = closed.summary;

@@ -266,7 +266,7 @@ impl Sender {
         let sending = self.ledger.mark_sending(&target.name, &pending, target.moment()).await?;
         let is_part = batch.is_part;
         // The lanes go past the batch even if nothing of it was sent: what was altered is in a newer change.
-        let picked = target.sent(batch, &sending);
+        let picked = target.sent(batch);
         if sending.is_empty() {
             // All of it was altered since it was picked.
             target.answered(&picked, true);

@@ -144,6 +144,7 @@ impl Settling<'_> {
             Settlement::Rejected(&refusals),
         ];
         self.store(&settlements).await?;
+        self.target.took(&request.picked, &taken);
         tell::early_withdrawals(&self.target.name, early.len());
         tell::stray_complaints(&self.target.name, stray);
         let told = refused.iter().map(|(one, words)| (record(one), words.as_str()));

@@ -230,10 +230,10 @@ impl TargetDelivery {
         looks
     }
 
-    /// Notes that of a batch these objects were sent, and returns the batch.
-    pub(super) fn sent(&mut self, batch: PickedBatch, sending: &[Sending]) -> Vec<Picked> {
+    /// Notes that a batch was sent, and returns it.
+    pub(super) fn sent(&mut self, batch: PickedBatch) -> Vec<Picked> {
         self.state.sent(ids(&batch.picked), batch.is_part);
-        self.lanes.sent(&batch.picked, sending, batch.progress);
+        self.lanes.sent(&batch.picked, batch.progress);
         self.show_requests();
         batch.picked
     }
@@ -243,6 +243,11 @@ impl TargetDelivery {
         self.state.answered(ids(picked));
         self.lanes.answered(picked, is_settled);
         self.show_requests();
+    }
+
+    /// Notes which objects of a batch the target accepted.
+    pub(super) fn took(&mut self, picked: &[Picked], taken: &[Uuid]) {
+        self.lanes.accepted(picked, taken);
     }
 
     /// Notes that the target accepted a request. Returns what that tells of a search.

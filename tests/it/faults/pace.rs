@@ -143,6 +143,23 @@ async fn live_events_overtake_the_backlog_of_a_new_target() {
     eventually(&scene.sandbox, |sandbox| sandbox.objects(second).len() == 1_903).await;
 }
 
+/// A try that Sentinel refused is no acceptance.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_withdrawn_after_a_try_that_failed_is_not_told_as_accepted() {
+    let scene = Scene::start(&[]).await;
+    scene.sandbox.script([Fault::Throttled { seconds: Some(2), header: Some(2) }]);
+    let event = Event::new(1, 0..2);
+    scene.publish(&event).await;
+    scene.asked(1).await;
+    scene.commit(&event.only([])).await;
+    scene.drained().await;
+    // The line would come just after the change is closed.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let log = scene.relay.log();
+    assert!(!log.contains("accepted_after_ms"), "{log}");
+    assert!(held(&scene.sandbox).is_empty());
+}
+
 /// Sentinel never heard of the second event, so nothing of it was accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_withdrawn_before_it_was_sent_is_not_told_as_accepted() {
