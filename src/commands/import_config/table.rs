@@ -11,7 +11,7 @@ ms_api_version: belongs to another API; the relay knows its own (target.NAME.api
 ms_useragent: the relay names itself
 ms_target_product targetProduct ms_action action ms_passiveonly passiveOnly: Graph API only
 network_ignore_direction write_post_json: Graph API only
-ignore_localtags: local tags never leave; policy reads them all the same
+ignore_localtags misp_ignore_localtags: local tags never leave; policy reads them all the same
 misp_flatten_attributes: each attribute of an object is an indicator of its own, always
 misp_remove_eventreports: event reports are never asked for
 remove_pipe_from_misp_attribute: each half of a composite is treated as what it is: docs/reference/mapping.md
