@@ -17,7 +17,7 @@ use crate::pure::safe;
 /// The fields that hold JSON of our own making. `tracing` knows no such values, so they travel as text.
 const NESTED: [&str; 5] = ["endpoints", "skipped", "targets", "variables", "waiting"];
 
-/// Returns the value of one of the [`NESTED`] fields.
+/// Returns the value of one of the `NESTED` fields.
 pub fn nested(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
