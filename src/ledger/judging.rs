@@ -118,3 +118,43 @@ impl Ledger {
         !self.shared.judging.views().is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::LedgerConfig;
+    use crate::ledger::Member;
+    use crate::pure::stix::{Identity, Withdraw};
+
+    #[tokio::test]
+    async fn views_that_another_walk_judged_meanwhile_are_not_held_back_for_ever() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let config = LedgerConfig {
+            data_dir: folder.path().to_owned(),
+            fsync: false,
+            tombstones: Duration::from_secs(1),
+        };
+        let ledger = Ledger::open(&config).await.unwrap();
+        let none = tempfile::NamedTempFile::new().unwrap();
+        let rules = crate::config::load_rules(Some(none.path()), std::iter::empty()).unwrap();
+        let member = Member {
+            target: "soc".to_owned(),
+            name: "soc",
+            enabled: true,
+            policy: &rules.policy,
+            identity: Identity::Observable,
+            withdraw: Withdraw::Expire,
+            only_indicators: false,
+        };
+        let views = Views::new(&[member], &rules.policy, &rules.rendering);
+        // Whoever brought warninglists ends its walk between the look of `begin_judging` and its note.
+        ledger.reevaluate(&views, 1, |_| {}).await.unwrap();
+        ledger.shared.judging.begin(&views, 0, 0);
+        assert!(ledger.is_judging());
+        ledger.reevaluate(&views, 2, |_| {}).await.unwrap();
+        assert!(!ledger.is_judging());
+        ledger.close().await;
+    }
+}
