@@ -161,6 +161,8 @@ impl Relay {
         let (inbox, notices) = Inbox::new(memory);
         let feed = ZeroMqStatus::new(&config.misp.zeromq);
         let rest = reading::intake(&config, &ledger, &views, &inbox, options.accept_new_view)?;
+        // Before anything runs, so that no sender is ahead of it.
+        ledger.begin_judging(&views).await.context("read what must be judged anew")?;
         // A start that fails before this line has received nothing, so it leaves no gap behind.
         ledger.begin_run(&config.misp.name, Ledger::now()).await?;
         Ok(Self {

@@ -86,6 +86,8 @@ impl BeingJudged {
 impl Ledger {
     /// Holds back the objects of those views that must be judged again, until [`Ledger::reevaluate`] has judged them.
     pub async fn begin_judging(&self, views: &Views) -> Result<()> {
+        // A walk that ended between the look and the note would leave them held back until the next start.
+        let _walk = self.shared.judging.walk.lock().await;
         let all = views.clone();
         let read = self.read(move |tx| Ok((unjudged(tx, &all)?, counters::last_change(tx)?)));
         let (unjudged, before) = read.await?;
@@ -129,7 +131,7 @@ mod tests {
     use crate::pure::stix::{Identity, Withdraw};
 
     #[tokio::test]
-    async fn views_that_another_walk_judged_meanwhile_are_not_held_back_for_ever() {
+    async fn a_walk_and_the_look_at_what_must_be_judged_wait_for_each_other() {
         let folder = tempfile::TempDir::new().unwrap();
         let config = LedgerConfig {
             data_dir: folder.path().to_owned(),
@@ -149,12 +151,17 @@ mod tests {
             only_indicators: false,
         };
         let views = Views::new(&[member], &rules.policy, &rules.rendering);
-        // Whoever brought warninglists ends its walk between the look of `begin_judging` and its note.
-        ledger.reevaluate(&views, 1, |_| {}).await.unwrap();
-        ledger.shared.judging.begin(&views, 0, 0);
+        let walk = ledger.shared.judging.walk.lock().await;
+        let mut beginning = std::pin::pin!(ledger.begin_judging(&views));
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut beginning).await;
+        assert!(early.is_err() && !ledger.is_judging(), "a walk is under way");
+        drop(walk);
+        beginning.await.unwrap();
         assert!(ledger.is_judging());
-        ledger.reevaluate(&views, 2, |_| {}).await.unwrap();
+        ledger.reevaluate(&views, 1, |_| {}).await.unwrap();
         assert!(!ledger.is_judging());
+        ledger.begin_judging(&views).await.unwrap();
+        assert!(!ledger.is_judging(), "all is judged");
         ledger.close().await;
     }
 }

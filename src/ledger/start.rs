@@ -80,13 +80,9 @@ impl Ledger {
         mut progress: impl FnMut(usize),
     ) -> Result<bool> {
         let _walk = self.shared.judging.walk.lock().await;
-        let (all, asked) = (views, views.clone());
-        let views = self.read(move |tx| unjudged(tx, &asked)).await?;
+        let all = views.clone();
+        let views = self.read(move |tx| unjudged(tx, &all)).await?;
         if views.is_empty() {
-            // Another walk may have ended between the look of `begin_judging` and its note that the views are being
-            // judged. Without this nothing of them would be sent until the next start.
-            self.shared.judging.end(all);
-            self.shared.changed.notify_waiters();
             return Ok(false);
         }
         let step = async |objects: Vec<Uuid>, last, done| {
