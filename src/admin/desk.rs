@@ -9,34 +9,38 @@ use super::shared::SharedStatus;
 use super::visitor::Visitors;
 use crate::config::Admin;
 use crate::pure::explain::ExplainLine;
+use crate::pure::policy::Tlp;
 
 /// All that the operators' listener answers from.
 #[derive(Debug)]
-pub struct OperatorsDesk {
-    pub settings: Admin,
-    pub services: Services,
-    pub recorded: PrometheusHandle,
-    pub explain: LongRequest<Explain, ExplainLine>,
-}
-
-/// The same for its handlers.
-#[derive(Debug)]
-pub(super) struct Desk {
-    pub settings: Admin,
-    pub services: Services,
-    pub recorded: PrometheusHandle,
-    pub explain: LongRequest<Explain, ExplainLine>,
-    pub visitors: Visitors,
-    pub status: SharedStatus,
+pub struct Desk {
+    /// The strictest level of what is shown by name or value.
+    pub(super) show_tlp: Tlp,
+    pub(super) services: Services,
+    pub(super) recorded: PrometheusHandle,
+    pub(super) explain: LongRequest<Explain, ExplainLine>,
+    pub(super) visitors: Visitors,
+    pub(super) status: SharedStatus,
     /// The turn of the one search that runs.
-    pub searching: Semaphore,
+    pub(super) searching: Semaphore,
 }
 
 impl Desk {
-    pub(super) fn new(desk: OperatorsDesk) -> Self {
-        let OperatorsDesk { settings, services, recorded, explain } = desk;
-        let visitors = Visitors::new(&settings);
-        let (status, searching) = (SharedStatus::default(), Semaphore::new(1));
-        Self { settings, services, recorded, explain, visitors, status, searching }
+    /// Answers from the running relay. `explain` is how the page finds out what became of something.
+    pub fn new(
+        settings: &Admin,
+        services: Services,
+        recorded: PrometheusHandle,
+        explain: LongRequest<Explain, ExplainLine>,
+    ) -> Self {
+        Self {
+            show_tlp: settings.show_tlp,
+            services,
+            recorded,
+            explain,
+            visitors: Visitors::new(settings),
+            status: SharedStatus::default(),
+            searching: Semaphore::new(1),
+        }
     }
 }

@@ -17,12 +17,12 @@ use axum_server::{Address, Handle, Server};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::desk::{Desk, OperatorsDesk};
+use super::desk::Desk;
 use super::{page, people};
 use crate::log_event::LogEvent;
 
 /// How long a client may take to send its request, and how long the last answers may take after the stop.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The content type of Prometheus' text format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -39,7 +39,7 @@ const CONTENT: &str = "default-src 'none'; style-src 'self'; img-src 'self' data
 /// The listener fails.
 pub async fn serve(
     listener: TcpListener,
-    desk: OperatorsDesk,
+    desk: Desk,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr().context("listen for operators")?;
@@ -79,8 +79,8 @@ where
     }
 }
 
-fn app(desk: OperatorsDesk) -> Router {
-    let desk = Arc::new(Desk::new(desk));
+fn app(desk: Desk) -> Router {
+    let desk = Arc::new(desk);
     // A site that points its own name here must not read what is for people. Prometheus and probes come by the name
     // of a service, and what they read names no value.
     let for_people = Router::new()

@@ -17,7 +17,7 @@ mod status;
 mod visitor;
 
 pub use commands::Commands;
-pub use desk::OperatorsDesk;
+pub use desk::Desk;
 pub use progress::ResyncState;
 pub use request::{Explain, LongRequest, Needs, Nothing, Request};
 pub use services::{RunningRelay, Services};

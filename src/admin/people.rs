@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::desk::Desk;
+use super::http::PATIENCE;
 use super::page::{self, Searched, Sight};
 use super::request::Explain;
 use super::visitor::Visitors;
@@ -68,8 +69,13 @@ fn is_browser(headers: &HeaderMap) -> bool {
 }
 
 /// Takes the token from the form, and gives a cookie for it.
-pub(super) async fn sign_in(State(desk): State<Arc<Desk>>, form: String) -> Response {
-    let form = Fields::of(&form);
+pub(super) async fn sign_in(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    // A body that drips must not hold its connection for ever.
+    let form = match timeout(PATIENCE, String::from_request(request, &())).await {
+        Ok(Ok(form)) => Fields::of(&form),
+        Ok(Err(refused)) => return refused.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
     if !desk.visitors.is_token(form.get("token").as_bytes()) {
         return (StatusCode::UNAUTHORIZED, page::sign_in(true)).into_response();
     }
@@ -83,7 +89,7 @@ pub(super) async fn overview(State(desk): State<Arc<Desk>>, uri: Uri) -> Respons
     match desk.status.get(&desk.services).await {
         Ok(made) => {
             let history = desk.services.ledger.recent().now();
-            let (now, show_tlp) = (Utc::now(), desk.settings.show_tlp);
+            let (now, show_tlp) = (Utc::now(), desk.show_tlp);
             let (status, as_of) = (&made.status, made.as_of);
             let sight = Sight { status, as_of, history: &history, now, show_tlp };
             page::overview(sight, paused).into_response()
@@ -98,7 +104,7 @@ pub(super) async fn overview(State(desk): State<Arc<Desk>>, uri: Uri) -> Respons
 pub(super) async fn search(State(desk): State<Arc<Desk>>, uri: Uri) -> Response {
     let fields = Fields::of(uri.query().unwrap_or_default());
     let asked = fields.get("q").trim();
-    let show_tlp = desk.settings.show_tlp;
+    let show_tlp = desk.show_tlp;
     let is_too_long = asked.chars().count() > LONGEST;
     let (code, asked, found) = if is_too_long {
         let ended = Some(format!("It is longer than {LONGEST} characters."));
@@ -124,13 +130,11 @@ pub(super) async fn search(State(desk): State<Arc<Desk>>, uri: Uri) -> Response 
 /// Finds out what became of something, within a time and one search after the other.
 async fn find(desk: &Desk, asked: &str) -> Searched {
     let mut found = Searched::default();
-    let searching = async {
-        let turn = desk.searching.acquire().await;
-        let ended = gather(desk, asked, &mut found).await;
-        drop(turn);
-        ended
+    let Ok(_turn) = timeout(SEARCH, desk.searching.acquire()).await else {
+        let words = "Another search is under way. Ask again in a moment.";
+        return Searched { ended: Some(words.to_owned()), ..found };
     };
-    let ended = timeout(SEARCH, searching).await;
+    let ended = timeout(SEARCH, gather(desk, asked, &mut found)).await;
     found.ended = ended.unwrap_or_else(|_| {
         let words = "The search was ended after 10 s: `misp-sentinel-relay explain` takes longer.";
         Some(words.to_owned())

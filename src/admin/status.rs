@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Mode, Target};
-use crate::deliver::{DeliveryHealth, QuotaStatus};
+use crate::deliver::DeliveryHealth;
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{LedgerStatus, ListsState, TargetStatus};
@@ -93,7 +93,7 @@ pub struct SendingStatus {
     /// The file that a dry run writes to; `None` for a live target.
     pub file: Option<String>,
     /// The time in which the quota lets all leave that waits for the targets of this quota, seconds. `None`: nothing
-    /// waits, or there is no quota.
+    /// waits, there is no quota, or the target takes nothing now.
     #[serde(default)]
     pub eta_seconds: Option<u64>,
     #[serde(flatten)]
@@ -103,7 +103,7 @@ pub struct SendingStatus {
 impl SendingStatus {
     /// Describes a target by its sender's health, and by what waits for all targets.
     pub(super) fn new(target: &Target, health: DeliveryHealth, waiting: &[TargetStatus]) -> Self {
-        let eta_seconds = health.quota.as_ref().and_then(|quota| eta(quota, waiting));
+        let eta_seconds = eta(&health, waiting);
         let file = (target.mode == Mode::DryRun).then(|| target.dry_run_file.display().to_string());
         Self {
             target: target.name.clone(),
@@ -115,9 +115,11 @@ impl SendingStatus {
     }
 }
 
-/// Returns the time in which a quota lets all leave that waits for its targets, seconds. Requests are full where
-/// enough waits.
-fn eta(quota: &QuotaStatus, targets: &[TargetStatus]) -> Option<u64> {
+/// Returns the time in which a target's quota lets all leave that waits for the targets of this quota, seconds.
+/// Requests are full where enough waits. `None` also while the target takes nothing, since nobody knows how long then.
+fn eta(health: &DeliveryHealth, targets: &[TargetStatus]) -> Option<u64> {
+    let is_taking = health.degraded.is_none() && health.sign_in.is_none();
+    let quota = health.quota.as_ref().filter(|_| is_taking)?;
     let most_objects = quota.objects_limit.checked_div(quota.requests_limit)?;
     let sharing = targets.iter().filter(|one| quota.targets.contains(&one.target));
     let requests: u64 = sharing
@@ -132,6 +134,7 @@ fn eta(quota: &QuotaStatus, targets: &[TargetStatus]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deliver::QuotaStatus;
     use crate::ledger::WaitingObjects;
 
     #[test]
@@ -150,10 +153,14 @@ mod tests {
             TargetStatus { target: name.to_owned(), waiting, ..TargetStatus::default() }
         };
         let all = [target("soc", 9_901), target("csirt", 1), target("other", 1_000_000)];
+        let of = |quota: QuotaStatus| DeliveryHealth { quota: Some(quota), ..Default::default() };
+        let unlimited = QuotaStatus { requests_limit: 0, objects_limit: 0, ..quota.clone() };
+        assert_eq!(eta(&of(unlimited), &all), None);
         // A hundred requests and one: a bit more than a minute.
-        assert_eq!(eta(&quota, &all), Some(62));
-        assert_eq!(eta(&quota, &all[2..]), None);
-        let unlimited = QuotaStatus { requests_limit: 0, objects_limit: 0, ..quota };
-        assert_eq!(eta(&unlimited, &all), None);
+        let mut health = of(quota);
+        assert_eq!(eta(&health, &all), Some(62));
+        assert_eq!(eta(&health, &all[2..]), None);
+        health.degraded = Some("cannot be reached".to_owned());
+        assert_eq!(eta(&health, &all), None, "nobody knows");
     }
 }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
-use uuid::Uuid;
 
 use crate::config::{Admin, Secret};
+use crate::http::fields::bearer;
 
 /// The name of the cookie that a browser gets for the token.
 const COOKIE: &str = "relay-session";
@@ -30,9 +30,7 @@ impl Visitors {
             .iter()
             .map(|host| host.trim_end_matches('.').to_ascii_lowercase())
             .collect();
-        let random = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
-        let key = *blake3::hash(&random).as_bytes();
-        Self { hosts, token: settings.token.clone(), key }
+        Self { hosts, token: settings.token.clone(), key: rand::random() }
     }
 
     /// Returns whether the request names this relay as a browser would that is meant to see it. A web site that has
@@ -62,13 +60,9 @@ impl Visitors {
 
     /// Returns whether the request shows the token, or the cookie for it, or need not.
     pub(super) fn may_look(&self, headers: &HeaderMap) -> bool {
-        !self.need_token() || self.is_bearer(headers) || self.is_signed_in(headers)
-    }
-
-    fn is_bearer(&self, headers: &HeaderMap) -> bool {
-        let shown = headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
-        let (scheme, token) = shown.and_then(|shown| shown.split_at_checked(7)).unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"Bearer ") && self.is_token(token)
+        !self.need_token()
+            || self.is_token(bearer(headers).as_bytes())
+            || self.is_signed_in(headers)
     }
 
     /// Returns whether this is the token. Both are hashed, so that the time of the comparison tells nothing, not
@@ -104,7 +98,7 @@ mod tests {
     fn visitors(token: &str) -> Visitors {
         Visitors::new(&Admin {
             listen: "127.0.0.1:0".parse().unwrap(),
-            hosts: vec!["Relay.example.org".to_owned()],
+            hosts: vec!["Relay.example.org.".to_owned()],
             token: Secret::new(token),
             show_tlp: Tlp::Green,
         })

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Listeners, Relay, gauges, reading, series, services};
-use crate::admin::{self, Commands, OperatorsDesk, Services};
+use crate::admin::{self, Commands, Desk, Services};
 use crate::compare;
 use crate::config::ZeroMq;
 use crate::deliver::Sender;
@@ -85,8 +85,7 @@ impl Tasks {
         let watching = upkeep(services.clone(), recorded.clone(), stopped());
         senders.spawn(named("upkeep", watching.map(Ok)));
         let Commands { routes, explain } = commands;
-        let (settings, services_too) = (config.admin, services.clone());
-        let desk = OperatorsDesk { settings, services: services_too, recorded, explain };
+        let desk = Desk::new(&config.admin, services.clone(), recorded, explain);
         let http = admin::http::serve(admin, desk, stopped());
         senders.spawn(named("admin listener", http));
         senders.spawn(named("control socket", control.serve(routes, services, stopped())));
@@ -164,7 +163,6 @@ async fn deliver_all(
     senders: Vec<Sender>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    ledger.begin_judging(&views).await.context("judge the ledger anew")?;
     let mut running = JoinSet::new();
     for sender in senders {
         running.spawn(sender.run(stop.clone()));

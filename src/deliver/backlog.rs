@@ -105,9 +105,9 @@ mod tests {
         assert_eq!(sum.news(true, at(61)), None);
         sum.accepted(50, at(70));
         assert_eq!(sum.news(true, at(121)), Some(BacklogNews::GoesOn(sent(150, 1, 121))));
-        assert_eq!(sum.news(true, at(200)), None, "the target takes nothing");
         assert_eq!(sum.news(false, at(129)), None, "more may come");
-        assert_eq!(sum.news(false, at(130)), Some(BacklogNews::Over(sent(150, 1, 70))));
+        assert_eq!(sum.news(true, at(200)), None, "the target takes nothing");
+        assert_eq!(sum.news(false, at(201)), Some(BacklogNews::Over(sent(150, 1, 70))));
         assert_eq!(sum.news(false, at(500)), None);
     }
 }

@@ -29,7 +29,10 @@ pub fn header(headers: &HeaderMap, name: HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// Returns the token that a request shows; empty if it shows none.
+/// Returns the token that a request shows; empty if it shows none. The word before it may be in any case (RFC 9110,
+/// section 11.1).
 pub fn bearer(headers: &HeaderMap) -> &str {
-    header(headers, AUTHORIZATION).strip_prefix("Bearer ").unwrap_or_default()
+    let shown = header(headers, AUTHORIZATION).split_once(' ');
+    let token = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"));
+    token.map(|(_, token)| token).unwrap_or_default()
 }

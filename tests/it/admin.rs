@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use misp_sentinel_relay::admin::control::{self, SOCKET};
-use misp_sentinel_relay::admin::{Means, OperatorsDesk, RunningRelay, Services, Status, http};
+use misp_sentinel_relay::admin::{Desk, Means, RunningRelay, Services, Status, http};
 use misp_sentinel_relay::commands;
 use misp_sentinel_relay::compare::Readback;
 use misp_sentinel_relay::config::Admin;
@@ -72,11 +72,11 @@ impl Served {
 }
 
 fn serve_http(relay: &Relay) -> (SocketAddr, Served) {
-    serve_http_as(relay, relay.config.admin.clone())
+    serve_http_as(relay, &relay.config.admin)
 }
 
 /// Serves the admin listener with these settings.
-pub(crate) fn serve_http_as(relay: &Relay, settings: Admin) -> (SocketAddr, Served) {
+pub(crate) fn serve_http_as(relay: &Relay, settings: &Admin) -> (SocketAddr, Served) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let recorder = PrometheusBuilder::new().build_recorder();
@@ -84,7 +84,7 @@ pub(crate) fn serve_http_as(relay: &Relay, settings: Admin) -> (SocketAddr, Serv
     let stop = CancellationToken::new();
     let (services, recorded) = (services(relay), recorder.handle());
     let explain = commands::answered_by_relay().explain;
-    let desk = OperatorsDesk { settings, services, recorded, explain };
+    let desk = Desk::new(settings, services, recorded, explain);
     let serving = http::serve(listener, desk, stop.clone());
     (address, Served { stop, task: tokio::spawn(serving) })
 }

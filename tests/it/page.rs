@@ -34,7 +34,7 @@ impl Setup {
         let relay = Relay::start_with(&ageless()).await;
         let mut settings = relay.config.admin.clone();
         change(&mut settings);
-        let (address, served) = serve_http_as(&relay, settings);
+        let (address, served) = serve_http_as(&relay, &settings);
         let follow = reqwest::redirect::Policy::none();
         let client = LOCAL.client_with(|builder| builder.redirect(follow)).unwrap();
         Self { relay, address, client, _served: served }

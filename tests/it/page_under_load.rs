@@ -39,7 +39,7 @@ async fn a_large_ledger_is_looked_at_without_holding_up_withdrawals() {
     // All of it is accepted: live indicators, as in a relay that has caught up.
     Sentinel::default().accept_all_of(&relay, TARGET).await;
     println!("accepted after {:?}", began.elapsed());
-    let (address, served) = serve_http_as(&relay, relay.config.admin.clone());
+    let (address, served) = serve_http_as(&relay, &relay.config.admin);
     let alone = withdrawals(&relay, 0).await;
     let (stop, looked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let lookers = (0..LOOKERS).map(|_| look(address, Arc::clone(&stop), Arc::clone(&looked)));
