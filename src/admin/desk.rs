@@ -1,5 +1,7 @@
 //! Holds what the operators' listener answers from.
 
+use std::time::Duration;
+
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
@@ -10,6 +12,9 @@ use super::visitor::Visitors;
 use crate::config::Admin;
 use crate::pure::explain::ExplainLine;
 use crate::pure::policy::Tlp;
+
+/// How long a client may take to send its request, and how long the last answers may take after the stop.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All that the operators' listener answers from.
 #[derive(Debug)]

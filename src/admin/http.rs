@@ -17,12 +17,9 @@ use axum_server::{Address, Handle, Server};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::desk::Desk;
+use super::desk::{Desk, PATIENCE};
 use super::{page, people};
 use crate::log_event::LogEvent;
-
-/// How long a client may take to send its request, and how long the last answers may take after the stop.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The content type of Prometheus' text format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -11,14 +11,15 @@ use chrono::Utc;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::desk::Desk;
-use super::http::PATIENCE;
+use super::desk::{Desk, PATIENCE};
 use super::page::{self, Searched, Sight};
 use super::request::Explain;
+use super::shared::Made;
 use super::visitor::Visitors;
 use crate::http::fields::Fields;
 use crate::pure::explain::{ExplainLine, Story, tag_name};
 use crate::pure::policy::Tlp;
+use crate::recent::History;
 
 /// How long a search may take, MISP's answers included.
 const SEARCH: Duration = Duration::from_secs(10);
@@ -89,10 +90,7 @@ pub(super) async fn overview(State(desk): State<Arc<Desk>>, uri: Uri) -> Respons
     match desk.status.get(&desk.services).await {
         Ok(made) => {
             let history = desk.services.ledger.recent().now();
-            let (now, show_tlp) = (Utc::now(), desk.show_tlp);
-            let (status, as_of) = (&made.status, made.as_of);
-            let sight = Sight { status, as_of, history: &history, now, show_tlp };
-            page::overview(sight, paused).into_response()
+            page::overview(sight(&desk, &made, &history), paused).into_response()
         }
         Err(error) => {
             let words = page::fault(&format!("The ledger cannot be read: {error}"));
@@ -116,15 +114,15 @@ pub(super) async fn search(State(desk): State<Arc<Desk>>, uri: Uri) -> Response 
     };
     // Without a status the search tells all the same.
     let made = desk.status.get(&desk.services).await.ok();
-    let (history, now) = (desk.services.ledger.recent().now(), Utc::now());
-    let sight = made.as_deref().map(|made| Sight {
-        status: &made.status,
-        as_of: made.as_of,
-        history: &history,
-        now,
-        show_tlp,
-    });
+    let history = desk.services.ledger.recent().now();
+    let sight = made.as_deref().map(|made| sight(&desk, made, &history));
     (code, page::search(asked, found.as_ref(), show_tlp, sight)).into_response()
+}
+
+fn sight<'s>(desk: &Desk, made: &'s Made, history: &'s History) -> Sight<'s> {
+    let Made { status, withdrawn, as_of, .. } = made;
+    let (now, show_tlp) = (Utc::now(), desk.show_tlp);
+    Sight { status, as_of: *as_of, withdrawn, history, now, show_tlp }
 }
 
 /// Finds out what became of something, within a time and one search after the other.

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
 use super::{Services, Status};
-use crate::ledger::SqlError;
+use crate::ledger::{SqlError, SqlResult, Withdrawals};
 
 /// For how long an answer is handed out at least.
 const FRESH: Duration = Duration::from_secs(1);
@@ -16,6 +16,9 @@ const FRESH: Duration = Duration::from_secs(1);
 /// An answer is handed out for so many times the time that it took: a large ledger is counted for at most a
 /// twentieth of the time.
 const TIMES_WHAT_IT_TOOK: u32 = 20;
+
+/// How many withdrawn indicators are named.
+pub(super) const NAMED: usize = 20;
 
 /// A status that is being made. Whoever has a copy drives it on.
 type Making = Shared<BoxFuture<'static, Result<Arc<Made>, Arc<SqlError>>>>;
@@ -35,10 +38,29 @@ struct Looks {
 #[derive(Debug)]
 pub(super) struct Made {
     pub status: Status,
+    pub withdrawn: WithdrawnToday,
     /// For people.
     pub as_of: DateTime<Utc>,
     at: Instant,
     took: Duration,
+}
+
+/// The indicators that were withdrawn on a day in UTC.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WithdrawnToday {
+    /// Midnight.
+    pub since: DateTime<Utc>,
+    pub withdrawals: Withdrawals,
+}
+
+impl WithdrawnToday {
+    async fn of(services: &Services, now: DateTime<Utc>) -> SqlResult<Self> {
+        let since = now.date_naive().and_time(NaiveTime::MIN).and_utc();
+        let Services { ledger, views, source, .. } = services;
+        let from = since.timestamp_millis();
+        let withdrawals = ledger.withdrawals(views, source, from, NAMED).await?;
+        Ok(Self { since, withdrawals })
+    }
 }
 
 impl Made {
@@ -78,6 +100,8 @@ impl SharedStatus {
 async fn make(services: Services) -> Result<Arc<Made>, Arc<SqlError>> {
     let began = Instant::now();
     let status = services.status().await?;
+    let as_of = Utc::now();
+    let withdrawn = WithdrawnToday::of(&services, as_of).await?;
     let (at, took) = (Instant::now(), began.elapsed());
-    Ok(Arc::new(Made { status, as_of: Utc::now(), at, took }))
+    Ok(Arc::new(Made { status, withdrawn, as_of, at, took }))
 }

@@ -16,7 +16,7 @@ use super::sql::Result;
 use super::tables::events::{self, DeletedAt};
 use super::tables::reads::{self, Postponement, Vain};
 use super::time::{millis, unix};
-use super::whole;
+use super::whole::{self, Unfinished};
 use super::writing::{Context, RestRules};
 use super::{Lane, Ledger};
 use crate::document::Document;
@@ -197,8 +197,8 @@ async fn gone(context: &Arc<Context>, rest: &RestRules, read: &Read) -> Result<R
                 by = "a read",
                 "The event does not exist in MISP any more, and its claims end"
             );
-            if let Some(event) = unfinished {
-                whole::go_through(context, event).await?;
+            if let Some(unfinished) = unfinished {
+                whole::go_through(context, unfinished).await?;
             }
         }
     }
@@ -214,8 +214,8 @@ enum Gone {
     Overtaken,
     /// The key may be unable to see the event.
     Unsure,
-    /// Its claims end. `unfinished`: the event, if not all of them have.
-    Ending { unfinished: Option<Uuid> },
+    /// Its claims end. `unfinished`: not all of them have yet.
+    Ending { unfinished: Option<Unfinished> },
 }
 
 fn end_gone(

@@ -232,6 +232,7 @@ impl Applying {
             new: counts.new,
             changed: counts.changed,
             gone: counts.gone,
+            is_withdrawal: counts.gone > 0 && counts.new == 0 && counts.changed == 0,
         };
         // Before the senders wake: what they do with it belongs into its line.
         unit.then(move |shared| shared.recent.committed(committed));

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::Views;
 use super::sql::{Result, Transaction};
 use super::tables::claims::{self, Beside, ClaimRow, StoredClaim};
 use super::tables::events;
 use super::tables::keys::EventKey;
 use super::warninglists::InForce;
+use super::{View, Views};
 use crate::pure::convert::{ClaimFacts, EventFacts};
-use crate::pure::policy::SideFacts;
+use crate::pure::policy::{SideFacts, Tlp};
 use crate::pure::stix::KnownClaim;
 
 /// A claim, with everything except its event's facts that decides whether it counts.
@@ -37,6 +37,14 @@ impl FullClaim {
     pub(super) fn stored(stored: StoredClaim, lists: &InForce) -> Self {
         let facts = stored.facts.read().ok();
         Self::new(stored.row, facts, lists)
+    }
+
+    /// The strictest level that a tag of the attribute or of its event says. What cannot be read is red.
+    pub(super) fn level(&self, view: &View, events: &KnownEvents) -> Tlp {
+        let Some((facts, event)) = self.facts.as_ref().zip(events.get(self.row.event_key())) else {
+            return Tlp::Red;
+        };
+        view.strictest(facts.tags.iter().chain(&event.tags).map(|tag| tag.name.as_str()))
     }
 
     pub(super) fn known<'a>(&'a self, events: &'a KnownEvents) -> KnownClaim<'a> {

@@ -74,6 +74,7 @@ mod waiting;
 mod warninglists;
 mod whole;
 mod withdraw;
+mod withdrawals;
 mod writer;
 mod writing;
 
@@ -127,6 +128,7 @@ pub use waiting::{TargetFigures, WaitingObjects};
 pub use warninglists::{
     InForce, ListsState, Warninglists, copy as copy_warninglists, load as load_warninglists,
 };
+pub use withdrawals::{Withdrawals, WithdrawnIndicator};
 pub use writer::Writer;
 pub use writing::{KeyView, RestRules, WriterSettings};
 

@@ -14,6 +14,7 @@ use super::tables::claims::{self, ClaimGroup};
 use super::tables::events::{self, DeletedAt};
 use super::tables::sightings::SightingKey;
 use super::time::unix;
+use super::whole::Unfinished;
 use super::withdraw::{self, Ending, Withdrawn};
 use super::writing::Context;
 use super::{narrow, tagging, whole};
@@ -49,8 +50,8 @@ pub(super) async fn apply(context: &Arc<Context>, batch: Vec<Arc<SmallNotice>>) 
         Ok(unfinished)
     };
     // After the shared transaction: the rest of a large event takes steps of its own.
-    for event in context.ledger.write(apply).await? {
-        whole::go_through(context, event).await?;
+    for unfinished in context.ledger.write(apply).await? {
+        whole::go_through(context, unfinished).await?;
     }
     Ok(())
 }
@@ -61,7 +62,7 @@ fn one(
     unit: &Unit<'_>,
     what: &What,
     change: &mut Change<'_>,
-) -> Result<Vec<Uuid>> {
+) -> Result<Vec<Unfinished>> {
     match what {
         What::Withdrawn(Withdrawal::Event { uuid, timestamp }) => {
             let deleted = DeletedAt { timestamp: *timestamp, heard: change.opened_at };
@@ -99,7 +100,7 @@ fn withdrawn(
     unit: &Unit<'_>,
     withdrawal: &Withdrawal,
     change: &mut Change<'_>,
-) -> Result<Vec<Uuid>> {
+) -> Result<Vec<Unfinished>> {
     let source = context.source();
     let Some(ending) = ending(withdrawal, change) else { return Ok(Vec::new()) };
     let events = claims::events_of(unit, source, ending.group)?;
@@ -145,7 +146,7 @@ fn shown(
     unit: &Unit<'_>,
     frame: &AudienceShown,
     change: &mut Change<'_>,
-) -> Result<Vec<Uuid>> {
+) -> Result<Vec<Unfinished>> {
     let source = context.source();
     let events = match frame.what {
         Subject::Event(uuid) => {

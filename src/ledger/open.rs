@@ -148,7 +148,8 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<(), 
         return Err(OpenError::Older { path: path.to_path_buf() });
     }
     // Builds from before the first release kept other columns under this version.
-    match connection.run("SELECT event_number FROM claims LIMIT 0") {
+    match connection.run("SELECT event_number FROM claims LIMIT 0; SELECT tlp FROM wanted LIMIT 0")
+    {
         // The column is not there. Any other fault is told as what it is.
         Err(error) if error.is_of_statement() => Err(OpenError::Older { path: path.to_path_buf() }),
         other => other.map_err(describe),

@@ -1,17 +1,20 @@
 //! Judges and merges the claims on some observables again, and writes to `wanted` the objects that differ. These
 //! objects become part of a change.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::change::Change;
 use super::context;
 use super::full_claims::{FullClaim, KnownEvents, claims_of};
 use super::generations::Generations;
-use super::merge::{Merged, merge};
+use super::merge::{MergeOutcome, Merged, merge};
 use super::sql::{Result, Transaction};
 use super::tables::keys::GenerationKey;
-use super::tables::wanted::{self, NewIndicator};
+use super::tables::wanted::{self, LevelOfObject, NewIndicator};
 use super::{Lane, View};
+use crate::pure::policy::Tlp;
 use crate::pure::stix::Withdraw;
 
 /// Observables judged at a time.
@@ -50,10 +53,30 @@ pub(super) fn refresh_claims(
         known.leave_out(&outcome.waiting);
         context::refresh(tx, view, &known, &outcome.merged, change)?;
         let withdrawn = outcome.withdrawn(&known);
+        let levels = levels_of_withdrawn(view, &known, &outcome, claims, events);
         store(tx, view, &outcome.altered(&known), change)?;
         withdraw(tx, view, &withdrawn, change)?;
+        wanted::raise_levels(tx, &view.name, &levels)?;
     }
     Ok(())
+}
+
+/// The levels that claims on indicators say which no admitted claim holds, where they are no open ones. Whoever shows
+/// such an indicator later may find no claim on it any more.
+fn levels_of_withdrawn(
+    view: &View,
+    known: &Generations,
+    outcome: &MergeOutcome,
+    claims: &[FullClaim],
+    events: &KnownEvents,
+) -> Vec<LevelOfObject> {
+    let merged: HashSet<Uuid> = outcome.merged.iter().map(|one| one.key).collect();
+    let unmerged = claims.iter().filter(|claim| !merged.contains(&view.key(&claim.row)));
+    let levels = unmerged.filter_map(|claim| {
+        let object = known.newest(view.key(&claim.row))?.object;
+        Some(LevelOfObject { object, tlp: claim.level(view, events) })
+    });
+    levels.filter(|one| one.tlp > Tlp::Clear).collect()
 }
 
 fn store<'a>(

@@ -107,6 +107,9 @@ CREATE TABLE wanted (
     source BLOB,
     -- Of what several events say of one thing the newest counts: Event.timestamp, Unix seconds.
     said_at BIGINT NOT NULL DEFAULT 0,
+    -- The strictest level of TLP that was seen on the claims of a withdrawn indicator, 0 (clear) to 4 (red). The
+    -- claims may be gone by now.
+    tlp SMALLINT NOT NULL DEFAULT 0,
     PRIMARY KEY (view, object)
 );
 -- With what tells whether an object is pending, so that others are passed over without their rows.
@@ -178,6 +181,8 @@ CREATE INDEX delivered_rejected ON delivered (target) WHERE rejected IS NOT NULL
 -- For counts of the others, which are a million.
 CREATE INDEX delivered_context ON delivered (target) WHERE context;
 CREATE INDEX delivered_unaccepted ON delivered (target) WHERE accepted IS NULL AND NOT context;
+-- For what was withdrawn since a moment.
+CREATE INDEX delivered_withdrawn ON delivered (accepted_at, object) WHERE accepted = 0 AND NOT context;
 CREATE INDEX delivered_deletion ON delivered (target, deletion) WHERE accepted = 0 AND NOT context;
 
 CREATE TABLE targets (

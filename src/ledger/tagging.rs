@@ -6,12 +6,14 @@ use super::change::Change;
 use super::meant::{Meant, meant};
 use super::owner::Unit;
 use super::sql::Result;
-use super::tables::{event_tags, tag_changes};
-use super::tags;
-use super::whole::merge_affected;
+use super::tables::keys::EventKey;
+use super::tables::{claims, event_tags, tag_changes};
+use super::tags::{self, Affected};
+use super::whole::{Unfinished, merge_affected};
 use super::writing::Context;
 use crate::log_event::LogEvent;
 use crate::notice::{EventRef, TagChange};
+use crate::recent::Committed;
 
 /// If the frame may be about several events, a tag that was put on counts in all of them, because it may forbid. A tag
 /// that was taken off counts only if the event is certain, because that may permit. The tag is stored in any case,
@@ -21,7 +23,7 @@ pub(super) fn tagged(
     unit: &Unit<'_>,
     tag: &TagChange,
     change: &mut Change<'_>,
-) -> Result<Vec<Uuid>> {
+) -> Result<Vec<Unfinished>> {
     let source = context.source();
     tag_changes::store(unit, source, tag, change.opened_at)?;
     let by_number = EventRef { uuid: None, id: Some(tag.event_id) };
@@ -49,7 +51,7 @@ fn tag_one(
     event: Uuid,
     tag: &TagChange,
     change: &mut Change<'_>,
-) -> Result<Option<Uuid>> {
+) -> Result<Option<Unfinished>> {
     let key = context.key(event);
     context.applied.invalidate(&event);
     change.event = Some(event);
@@ -59,6 +61,7 @@ fn tag_one(
         unit.then(move |shared| shared.recent.marked(event, level));
     }
     let unfinished = merge_affected(context, unit, event, &affected, change)?;
+    show(unit, key, &affected, tag.attached, change)?;
     if !change.is_empty() {
         let (tag, attached) = (tag.tag.clone(), tag.attached);
         let (altered, withdrawn) = (change.altered, change.withdrawn);
@@ -75,6 +78,28 @@ fn tag_one(
         });
     }
     Ok(unfinished)
+}
+
+/// Shows to people that a tag altered what an event claims.
+fn show(
+    unit: &Unit<'_>,
+    key: EventKey<'_>,
+    affected: &Affected,
+    attached: bool,
+    change: &Change<'_>,
+) -> Result<()> {
+    let claims = match affected {
+        Affected::Nothing => return Ok(()),
+        Affected::Objects(objects) => objects.len(),
+        Affected::Event => claims::count_of_event(unit, key)?,
+    };
+    let (event, heard) = (key.event, change.opened_at);
+    let is_withdrawal = change.withdrawn > 0 && change.altered == 0;
+    unit.then(move |shared| {
+        let news = Committed::tagged(event, claims, attached, is_withdrawal, heard);
+        shared.recent.committed(news);
+    });
+    Ok(())
 }
 
 /// A tag was renamed or deleted: the events that carry it are read, once MISP has done so.

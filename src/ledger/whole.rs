@@ -11,12 +11,23 @@ use super::owner::Unit;
 use super::refresh::refresh;
 use super::sql::{Result, Transaction};
 use super::tables::announced;
+use super::tables::claims;
 use super::tables::events::{self, DeletedAt, Whole};
 use super::tables::keys::{EventCursor, EventKey};
 use super::tags::{Affected, refresh_event};
 use super::withdraw::end_claims;
 use super::writing::Context;
 use crate::log_event::LogEvent;
+use crate::metrics;
+use crate::recent::Committed;
+
+/// An event on whose claims more work is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unfinished {
+    pub event: Uuid,
+    /// When the notice arrived, Unix milliseconds: what is left is part of the same news.
+    pub heard: i64,
+}
 
 /// Begins to go through all claims of an event. The first step is part of the notice's own transaction, and for all
 /// but large events it is the last one too. Returns the event if it needs more.
@@ -26,13 +37,14 @@ fn begin(
     event: Uuid,
     whole: Whole,
     change: &mut Change<'_>,
-) -> Result<Option<Uuid>> {
+) -> Result<Option<Unfinished>> {
     let key = context.key(event);
     context.applied.invalidate(&event);
     // Noted in the transaction of the notice itself, so that no crash can come between the two.
     events::begin_whole(unit, key, whole)?;
     change.event = Some(event);
-    Ok(step(unit, key, None, change)?.map(|_| event))
+    let heard = change.opened_at;
+    Ok(step(unit, key, None, change)?.map(|_| Unfinished { event, heard }))
 }
 
 /// Marks an event as deleted, known or not, and ends its claims. Returns the event if that takes more transactions.
@@ -42,12 +54,24 @@ pub(super) fn delete(
     event: Uuid,
     deleted: DeletedAt,
     change: &mut Change<'_>,
-) -> Result<Option<Uuid>> {
+) -> Result<Option<Unfinished>> {
     let key = context.key(event);
     events::delete(unit, key, deleted)?;
     // A webhook's publication from before must not stand in for one of a deleted event.
     announced::forget(unit, key)?;
+    show_deletion(unit, event, claims::count_of_event(unit, key)?, change.opened_at);
     begin(context, unit, event, Whole::End, change)
+}
+
+/// Counts the claims of a deleted event, and shows its end to people.
+fn show_deletion(unit: &Unit<'_>, event: Uuid, claims: usize, heard: i64) {
+    // One that claims nothing, or was deleted before, is no news.
+    if claims > 0 {
+        unit.then(move |shared| {
+            metrics::claims("gone", claims as u64);
+            shared.recent.committed(Committed::withdrawal(event, claims, "event deleted", heard));
+        });
+    }
 }
 
 /// Merges anew what a notice affects. Returns the event if that takes more transactions.
@@ -57,7 +81,7 @@ pub(super) fn merge_affected(
     event: Uuid,
     affected: &Affected,
     change: &mut Change<'_>,
-) -> Result<Option<Uuid>> {
+) -> Result<Option<Unfinished>> {
     match affected {
         Affected::Nothing => Ok(None),
         Affected::Objects(objects) => {
@@ -89,12 +113,15 @@ fn step(
 }
 
 /// Goes through all claims of an event of which the ledger notes that this is to be done.
-pub(super) async fn go_through(context: &Arc<Context>, event: Uuid) -> Result<()> {
+pub(super) async fn go_through(
+    context: &Arc<Context>,
+    Unfinished { event, heard }: Unfinished,
+) -> Result<()> {
     let mut after = None;
     loop {
         let work = Arc::clone(context);
         let step = move |unit: &Unit<'_>| {
-            let mut change = Change::new(&work.views, Some(event), Ledger::now());
+            let mut change = Change::new(&work.views, Some(event), heard);
             let next = step(unit, work.key(event), after, &mut change)?;
             unit.wake(&change);
             Ok(next)
@@ -118,7 +145,7 @@ pub(super) async fn resume(context: &Arc<Context>, in_work: &[Uuid]) {
             misp_event = %event,
             "The last run left this event unfinished, and the relay goes on with it"
         );
-        if let Err(error) = go_through(context, event).await {
+        if let Err(error) = go_through(context, Unfinished { event, heard: Ledger::now() }).await {
             tracing::error!(
                 event = LogEvent::LedgerWorkFailed.word(),
                 misp_event = %event,

@@ -1,7 +1,6 @@
-//! Remembers in memory what happened in the last hour and today: counts for each minute and for the day, and the last
-//! events on their way from MISP to the targets. It is for people who look at the relay. It starts empty, and nothing is decided by it.
+//! Remembers in memory what happened in the last hour: counts for each minute, and the last events on their way from
+//! MISP to the targets. It is for people who look at the relay. It starts empty, and nothing is decided by it.
 
-mod day;
 mod minutes;
 mod timeline;
 
@@ -11,12 +10,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-pub use day::Today;
 pub use minutes::{MINUTES, Minute};
 pub use timeline::{Acceptance, Committed, EVENTS, RecentEvent, TITLE};
 
 use crate::pure::policy::Tlp;
-use day::Day;
 use minutes::Minutes;
 use timeline::Timeline;
 
@@ -46,7 +43,6 @@ struct Remembered {
 #[derive(Debug, Default)]
 struct Past {
     minutes: Minutes,
-    day: Day,
     timeline: Timeline,
     last: LastArrivals,
 }
@@ -66,7 +62,6 @@ pub struct History {
     pub since: DateTime<Utc>,
     /// The last hour, the oldest minute first. The last minute is not over.
     pub minutes: Vec<Minute>,
-    pub today: Today,
     /// The last events, the newest first.
     pub events: Vec<RecentEvent>,
     pub last: LastArrivals,
@@ -115,12 +110,10 @@ impl Recent {
 
     /// Counts objects that a target accepted, and those of them that are withdrawals.
     pub fn accepted(&self, objects: usize, withdrawals: usize) {
-        let mut past = self.past();
-        past.minutes.at(self.minute(), |counts| {
+        self.past().minutes.at(self.minute(), |counts| {
             counts.accepted += objects as u64;
             counts.withdrawn += withdrawals as u64;
         });
-        past.day.withdrawn(withdrawals as u64, Utc::now());
     }
 
     pub fn rejected(&self, objects: usize) {
@@ -147,7 +140,6 @@ impl Recent {
         History {
             since: self.0.since,
             minutes: past.minutes.until(self.minute()),
-            today: past.day.at(Utc::now(), self.0.since),
             events: past.timeline.newest_first(),
             last: past.last,
         }

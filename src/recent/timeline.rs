@@ -31,18 +31,33 @@ pub struct Committed {
     pub new: usize,
     pub changed: usize,
     pub gone: usize,
+    /// Whether the news only takes back.
+    pub is_withdrawal: bool,
 }
 
 impl Committed {
-    /// Describes a withdrawal that MISP announced by a frame, which tells little of the event.
-    pub fn withdrawal(event: Uuid, claims: usize, what: &'static str, heard: i64) -> Self {
-        let (new, changed, gone) = (0, 0, claims);
-        Self { event, id: None, title: None, tlp: None, what, heard, new, changed, gone }
+    /// Describes news that tells little of the event: it names no title, and which claims it is about.
+    fn untitled(event: Uuid, what: &'static str, heard: i64) -> Self {
+        let (new, changed, gone, is_withdrawal) = (0, 0, 0, false);
+        let (id, title, tlp) = (None, None, None);
+        Self { event, id, title, tlp, what, heard, new, changed, gone, is_withdrawal }
     }
 
-    /// Whether the news only takes back what was claimed before.
-    pub fn is_withdrawal(&self) -> bool {
-        self.gone > 0 && self.new == 0 && self.changed == 0
+    /// Describes a withdrawal that MISP announced by a frame, or the deletion of an event.
+    pub fn withdrawal(event: Uuid, claims: usize, what: &'static str, heard: i64) -> Self {
+        Self { gone: claims, is_withdrawal: true, ..Self::untitled(event, what, heard) }
+    }
+
+    /// Describes that a tag was put on claims, or taken off. `is_withdrawal`: that only forbids some of them.
+    pub fn tagged(
+        event: Uuid,
+        claims: usize,
+        attached: bool,
+        is_withdrawal: bool,
+        heard: i64,
+    ) -> Self {
+        let what = if attached { "a tag put on" } else { "a tag taken off" };
+        Self { changed: claims, is_withdrawal, ..Self::untitled(event, what, heard) }
     }
 }
 
@@ -131,6 +146,7 @@ mod tests {
             new: 1,
             changed: 0,
             gone: 0,
+            is_withdrawal: false,
         }
     }
 

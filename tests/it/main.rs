@@ -136,6 +136,8 @@ mod warninglists;
 #[cfg(test)]
 mod webhook;
 #[cfg(test)]
+mod withdrawn_today;
+#[cfg(test)]
 mod world;
 #[cfg(test)]
 mod zmq;

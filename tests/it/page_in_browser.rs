@@ -2,11 +2,10 @@
 //! are kept in target/screenshots.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use misp_sentinel_relay::sandbox::Sandbox;
 use misp_stand_in::{Frame, Misp, MispServer, MispSettings, NewAttribute, NewEvent};
-use serde_json::Value;
 
 use super::support::browser::Browser;
 use super::support::publisher::Publisher;
@@ -56,22 +55,6 @@ impl Setup {
         Self { misp, _rest: rest, publisher, heart, _sandbox: sandbox, relay }
     }
 
-    /// The address of the page after so many starts, as the log tells it.
-    async fn address(&self, starts: usize) -> String {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let log = self.relay.log();
-            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let told = lines.filter(|line| line.to_string().contains("admin_listening"));
-            if let Some(line) = told.skip(starts - 1).last() {
-                let address = line.pointer("/address").or(line.pointer("/fields/address"));
-                return format!("http://{}", address.unwrap().as_str().unwrap());
-            }
-            assert!(Instant::now() < deadline, "{log}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     async fn send(&self, frames: Vec<Frame>) {
         for frame in frames {
             self.publisher.send(&frame.bytes).await;
@@ -117,7 +100,7 @@ async fn nothing_is_wider_than_the_window(browser: &Browser) {
 async fn the_page_shows_what_arrives_without_a_click() {
     let Some(browser) = Browser::start().await else { return };
     let setup = Setup::with(&[]).await;
-    let address = setup.address(1).await;
+    let address = setup.relay.page_address(1).await;
     browser.look(DESKTOP, false).await;
     browser.open(&address).await;
     browser.wait_for("None since").await;
@@ -168,7 +151,7 @@ async fn the_page_of_a_relay_in_trouble_says_what_helps() {
     let mut setup = Setup::with(&[]).await;
     setup.publish("OSINT: a campaign", &["tlp:clear"], &["evil.example"]).await;
     browser.look(DESKTOP, false).await;
-    browser.open(&setup.address(1).await).await;
+    browser.open(&setup.relay.page_address(1).await).await;
     browser.wait_for("1 / 1").await;
     // The relay is started again while MISP's feed is down.
     setup.heart.abort();
@@ -176,7 +159,7 @@ async fn the_page_of_a_relay_in_trouble_says_what_helps() {
     Arc::get_mut(&mut setup.publisher).unwrap().stop();
     setup.relay.stop();
     setup.relay.restart_alone().await;
-    let address = setup.address(2).await;
+    let address = setup.relay.page_address(2).await;
     browser.open(&address).await;
     browser.wait_for("not connected").await;
     let text = browser.wait_for("None since").await;

@@ -37,7 +37,6 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
     // Before an hour is over, the figures are of less, and say so.
     let is_young = (now - history.since).num_minutes() < 60;
     let when = if is_young { period(history.since, now) } else { "in the last hour".to_owned() };
-    let today = history.today;
     html! {
         section aria-labelledby="flow" {
             h2 #flow { "What became of it " (when) "?" }
@@ -48,10 +47,6 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
                 @for figure in &FIGURES {
                     (write_figure(figure, &history.minutes, &when))
                 }
-            }
-            p {
-                "Withdrawn today (UTC), " (period(today.since, now)) ": "
-                strong { (Count(today.withdrawn, "indicator")) } "."
             }
             (skipped(&history.minutes))
             @if let Some(JudgingState { judged, observables }) = ledger.judging {

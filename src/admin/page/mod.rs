@@ -14,12 +14,14 @@ mod table;
 mod targets;
 mod timeline;
 mod verdict;
+mod withdrawn;
 mod words;
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::Status;
+use super::shared::WithdrawnToday;
 use crate::pure::age::age;
 use crate::pure::policy::Tlp;
 use crate::recent::History;
@@ -37,6 +39,7 @@ pub(super) struct Sight<'s> {
     pub status: &'s Status,
     /// When the status was made, which many lookers share.
     pub as_of: DateTime<Utc>,
+    pub withdrawn: &'s WithdrawnToday,
     pub history: &'s History,
     pub now: DateTime<Utc>,
     /// The strictest level of what is named by its title.
@@ -51,6 +54,7 @@ pub(super) fn overview(sight: Sight<'_>, paused: bool) -> Markup {
         (arrivals::write(sight))
         (targets::write(sight))
         (flow::write(sight))
+        (withdrawn::write(sight))
         (gaps::write(sight))
         (timeline::write(sight))
     };

@@ -72,7 +72,7 @@ fn title(event: &Committed, show_tlp: Tlp) -> Markup {
 /// Writes what happened in MISP. What takes something back stands out from other news.
 fn news(event: &Committed) -> Markup {
     html! {
-        @if event.is_withdrawal() { strong.gone { "− withdrawal" } br; }
+        @if event.is_withdrawal { strong.gone { "− withdrawal" } br; }
         (event.what)
     }
 }

@@ -118,6 +118,7 @@ fn heals(part: &DegradedPart) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::shared::WithdrawnToday;
     use crate::admin::{Means, RelayStatus, Status};
     use crate::intake::rest::RestState;
     use crate::intake::zmq::EndpointStatus;
@@ -159,7 +160,9 @@ mod tests {
 
     fn seen(status: &Status, recent: &Recent) -> (Mark, String, String) {
         let (history, now) = (recent.now(), chrono::Utc::now());
-        let sight = Sight { status, as_of: now, history: &history, now, show_tlp: Tlp::Clear };
+        let withdrawn = &WithdrawnToday::default();
+        let show_tlp = Tlp::Clear;
+        let sight = Sight { status, as_of: now, withdrawn, history: &history, now, show_tlp };
         let Verdict { mark, words } = Verdict::of(sight);
         (mark, words, write(sight).into_string())
     }

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::packed::UnpackedBody;
 use super::pending::{Pending, pending, unsettled};
 use super::targets::{TargetMode, TargetView};
 use crate::ledger::lane::Lane;
@@ -74,6 +75,15 @@ statements! {
          FROM (SELECT d.accepted <> 0 AND (d.valid_until IS NULL OR d.valid_until > $4) AS is_live
              FROM delivered d JOIN wanted w ON w.view = $2 AND w.object = d.object
              WHERE d.target = $1 AND w.kind = $3 AND d.accepted IS NOT NULL) AS held";
+    WITHDRAWN_SINCE(Integer, Integer) =
+        "SELECT d.target, d.accepted_at, w.stix_id, w.body, w.tlp FROM delivered d
+         JOIN targets t ON t.target = d.target
+         JOIN wanted w ON w.view = t.view AND w.object = d.object
+         WHERE d.accepted = 0 AND NOT d.context AND d.accepted_at >= $1
+         ORDER BY d.accepted_at DESC, d.object LIMIT $2";
+    COUNT_WITHDRAWN_SINCE(Integer) =
+        "SELECT count(DISTINCT object) FROM delivered
+         WHERE accepted = 0 AND NOT context AND accepted_at >= $1";
     COUNT_REFUSED(Text, Text) = concat!("SELECT count(*) ", refused!());
     REFUSALS(Text, Text) =
         concat!("SELECT w.stix_id, d.words ", refused!(), " AND d.words IS NOT NULL LIMIT 10");
@@ -148,6 +158,19 @@ row! {
 }
 
 row! {
+    /// An indicator whose withdrawal a target accepted.
+    #[derive(Debug)]
+    pub(in crate::ledger) struct WithdrawnAtTarget {
+        pub target: String,
+        pub accepted_at: i64,
+        pub stix_id: Uuid,
+        pub body: String as UnpackedBody,
+        /// The rank of the strictest level that was seen on its claims.
+        pub tlp: i16,
+    }
+}
+
+row! {
     /// How many objects of a kind a target accepted.
     #[derive(Debug, Clone, Copy, Default)]
     pub(in crate::ledger) struct KindCount {
@@ -203,6 +226,20 @@ pub(in crate::ledger) fn count_kind(
     now: i64,
 ) -> Result<KindCount> {
     tx.row(&COUNT_KIND, &values![target, view, kind, now])?.ok_or(SqlError::NoRow)
+}
+
+/// The indicators that are withdrawn and whose withdrawal targets accepted since `since`, the newest first.
+pub(in crate::ledger) fn withdrawn_since(
+    tx: &Transaction<'_>,
+    since: i64,
+    limit: i64,
+) -> Result<Vec<WithdrawnAtTarget>> {
+    tx.rows(&WITHDRAWN_SINCE, &values![since, limit])
+}
+
+/// How many there are. One that several targets held counts once.
+pub(in crate::ledger) fn count_withdrawn_since(tx: &Transaction<'_>, since: i64) -> Result<i64> {
+    tx.row(&COUNT_WITHDRAWN_SINCE, &values![since])?.ok_or(SqlError::NoRow)
 }
 
 /// How many objects a target refused whose version is still wanted.

@@ -40,6 +40,17 @@ impl Tlp {
         self.into()
     }
 
+    /// Its place in the order of strictness, from 0.
+    pub fn rank(self) -> i16 {
+        self as i16
+    }
+
+    /// The level with this rank. What no level has is as strict as the strictest.
+    pub fn of_rank(rank: i16) -> Self {
+        let place = usize::try_from(rank).ok();
+        place.and_then(|place| Self::ALL.get(place)).copied().unwrap_or(Self::Red)
+    }
+
     /// Reads a TLP 1 or 2.0 name in any case.
     pub fn from_name(name: &str) -> Option<Self> {
         if name.eq_ignore_ascii_case("white") {

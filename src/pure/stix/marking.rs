@@ -14,6 +14,12 @@ pub(super) fn marking(tlp: Tlp) -> &'static str {
     }
 }
 
+/// The level that a marking stands for: the stricter one of two that share it. What is no marking of TLP is red.
+pub(super) fn level(marking: &str) -> Tlp {
+    let mut levels = Tlp::ALL.into_iter().rev();
+    levels.find(|tlp| self::marking(*tlp) == marking).unwrap_or(Tlp::Red)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

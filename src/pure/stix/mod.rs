@@ -13,6 +13,7 @@ mod indicator;
 mod marking;
 mod memo;
 mod observable;
+mod sent;
 mod tags;
 mod text;
 mod time;
@@ -28,6 +29,7 @@ pub use envelope::{context, live};
 pub use expiry::{ClaimTimes, Sight};
 pub use indicator::{Indicator, Merger};
 pub use memo::Memo;
+pub use sent::SentIndicator;
 
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::{SideFacts, TagVerdict};

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::sandbox::{HeldObject, Sandbox};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::program::program;
@@ -124,6 +125,21 @@ impl Relay {
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(log_file(self.folder.path())).unwrap()
+    }
+
+    /// Waits until the log tells the address of the admin listener for so many starts; returns the last one.
+    pub(crate) async fn page_address(&self, starts: usize) -> String {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let log = self.log();
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let told = lines.filter(|line| line["event"] == "admin_listening");
+            if let Some(line) = told.skip(starts - 1).last() {
+                return format!("http://{}", line["address"].as_str().unwrap());
+            }
+            assert!(Instant::now() < deadline, "{log}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Runs another command of the binary with the same settings.

@@ -11,8 +11,8 @@ pub(in crate::ledger) use naming::{
     ClaimingAttribute, SpelledClaim, claiming, claiming_as, claiming_in_event, spelled,
 };
 pub(in crate::ledger) use of_event::{
-    ClaimGroup, EventClaim, PlacedObject, after, events_of, objects_of, of_attribute_id, of_group,
-    values_of,
+    ClaimGroup, EventClaim, PlacedObject, after, count_of_event, events_of, objects_of,
+    of_attribute_id, of_group, values_of,
 };
 pub(in crate::ledger) use times::Mistimed;
 pub(in crate::ledger) use walk::{WalkedClaim, objects_after, walk};

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::STEP_ROWS;
-use crate::ledger::sql::{Columns, FromRow, Result, Transaction, statements, values};
+use crate::ledger::sql::{Columns, FromRow, Result, SqlError, Transaction, statements, values};
 use crate::ledger::tables::events::number;
 use crate::ledger::tables::keys::{ClaimPlace, EventCursor, EventKey};
 use crate::ledger::tables::packed::PackedFacts;
@@ -29,6 +29,8 @@ statements! {
         " AND (attribute_id, attribute, part) > ($3, $4, $5)
          ORDER BY attribute_id, attribute, part LIMIT $6"
     );
+    COUNT_OF_EVENT(Text, Bytes) =
+        concat!("SELECT count(*) FROM claims WHERE event_number = ", number!());
     OBJECTS_OF_ATTRIBUTE(Text, Bytes, Bytes) = concat!(
         "SELECT object FROM claims WHERE attribute = $3 AND event_number = ", number!()
     );
@@ -104,6 +106,15 @@ pub(in crate::ledger) fn events_of(
     events.sort_unstable();
     events.dedup();
     Ok(events)
+}
+
+/// How many claims an event makes.
+pub(in crate::ledger) fn count_of_event(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<usize> {
+    let count: i64 = tx.row(&COUNT_OF_EVENT, &values![source, event])?.ok_or(SqlError::NoRow)?;
+    Ok(usize::try_from(count).unwrap_or_default())
 }
 
 /// The observable that a claim counts for.

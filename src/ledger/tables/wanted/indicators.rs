@@ -53,7 +53,7 @@ statements! {
          ON CONFLICT (view, object) DO UPDATE SET body = excluded.body,
              valid_from = excluded.valid_from, valid_until = excluded.valid_until,
              version = excluded.version, change = excluded.change, revoke = FALSE,
-             observable = excluded.observable";
+             observable = excluded.observable, tlp = 0";
 }
 
 row! {

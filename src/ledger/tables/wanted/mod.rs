@@ -24,7 +24,9 @@ pub(in crate::ledger) use indicators::{
 pub(in crate::ledger) use views::{
     NewViewOfTarget, bring, close_view, end_used_up, forget_unseen_view, views,
 };
-pub(in crate::ledger) use withdrawn::{forget_withdrawn, note_withdrawn, withdrawn_after};
+pub(in crate::ledger) use withdrawn::{
+    LevelOfObject, forget_withdrawn, note_withdrawn, raise_levels, withdrawn_after,
+};
 
 use uuid::Uuid;
 

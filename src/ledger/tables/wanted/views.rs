@@ -15,11 +15,11 @@ statements! {
     // never end, so they need not be brought.
     BRING(Text, Integer, Boolean, Text, Text, Text) =
         "INSERT INTO wanted (view, object, key, observable, kind, stix_id, body, valid_from,
-             valid_until, version, change, generation, revoke, source, said_at)
+             valid_until, version, change, generation, revoke, source, said_at, tlp)
          SELECT CAST($1 AS TEXT), w.object, w.key, w.observable, w.kind, w.stix_id, w.body,
              w.valid_from, w.valid_until, 0, CAST($2 AS BIGINT), w.generation,
              CASE w.version WHEN 0 THEN w.revoke ELSE $3 OR w.kind = 'relationship' END,
-             w.source, w.said_at
+             w.source, w.said_at, w.tlp
          FROM delivered d JOIN wanted w ON w.view = $4 AND w.object = d.object
          WHERE d.target = $5 AND w.kind IN ('indicator', $6)
          ON CONFLICT (view, object) DO NOTHING";

@@ -6,6 +6,7 @@ use super::{NewIndicator, its_targets};
 use crate::ledger::sql::{Result, Transaction, statements, values};
 use crate::ledger::tables::keys::GenerationKey;
 use crate::ledger::tables::packed::pack_body;
+use crate::pure::policy::Tlp;
 
 /// A target is done with a withdrawn object: it has accepted the withdrawal before $4, or what it
 /// holds was over by then. (After an accepted withdrawal its `valid_until` is 0.)
@@ -40,6 +41,8 @@ statements! {
           generation, change, kind, revoke)
          VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 0, $8, 0, 'indicator', $9)
          ON CONFLICT (view, object) DO NOTHING";
+    RAISE_LEVEL(Text, Bytes, Integer) =
+        "UPDATE wanted SET tlp = $3 WHERE view = $1 AND object = $2 AND version = 0 AND tlp < $3";
     WITHDRAWN_AFTER(Text, Bytes, Integer) =
         "SELECT object FROM wanted
          WHERE view = $1 AND version = 0 AND object > $2 ORDER BY object LIMIT $3";
@@ -81,6 +84,23 @@ pub(in crate::ledger) fn note_withdrawn(
         revoke
     ];
     tx.execute(&NOTE_WITHDRAWN, &values).map(drop)
+}
+
+/// The strictest level that was seen on the claims of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ledger) struct LevelOfObject {
+    pub object: Uuid,
+    pub tlp: Tlp,
+}
+
+/// Notes how strictly claims on withdrawn objects are marked, where that is stricter than what was seen before.
+pub(in crate::ledger) fn raise_levels(
+    tx: &Transaction<'_>,
+    view: &str,
+    levels: &[LevelOfObject],
+) -> Result<()> {
+    let each = levels.iter().map(|one| values![view, one.object, one.tlp.rank()]);
+    tx.execute_each(&RAISE_LEVEL, each).map(drop)
 }
 
 /// Returns the next withdrawn objects after `after`.
