@@ -12,6 +12,7 @@ impl Status {
     /// Makes a status of its parts, and derives from them what is degraded.
     pub fn new(relay: Option<RelayStatus>, ledger: LedgerStatus, means: Means) -> Self {
         let found = degraded(relay.as_ref(), &ledger, means);
+        let degraded_unquoted = found.iter().map(|found| found.unquoted().to_owned()).collect();
         let (degraded_parts, degraded) =
             found.into_iter().map(|found| (found.part, found.words)).unzip();
         let without_rest = if means.rest { Vec::new() } else { without_rest(means.webhook) };
@@ -21,6 +22,7 @@ impl Status {
             relay,
             ledger,
             degraded,
+            degraded_unquoted,
             degraded_parts,
             without_rest,
             next,
@@ -32,12 +34,18 @@ impl Status {
 struct Finding {
     part: DegradedPart,
     words: String,
+    /// The same without words that may hold a value, where these words may.
+    unquoted: Option<String>,
 }
 
 impl Finding {
     /// `reason` and `part` are those of the metric `misp_sentinel_relay_degraded`.
     fn new(part: Part<'_>, reason: &'static str, words: String) -> Self {
-        Self { part: DegradedPart::new(part, reason), words }
+        Self { part: DegradedPart::new(part, reason), words, unquoted: None }
+    }
+
+    fn unquoted(&self) -> &str {
+        self.unquoted.as_ref().unwrap_or(&self.words)
     }
 }
 
@@ -85,15 +93,15 @@ fn endpoint(endpoint: &EndpointStatus) -> Option<Finding> {
 
 fn target(target: &SendingStatus) -> impl Iterator<Item = Finding> {
     let SendingStatus { target: name, health, .. } = target;
-    let found = [
-        ("failing", &health.degraded),
-        ("sign_in", &health.sign_in),
-        ("deletion", &health.deletion),
-    ];
-    found.into_iter().filter_map(move |(reason, words)| {
+    let finding = move |reason, words: &Option<String>| {
         let words = format!("{name}: {}", words.as_ref()?);
         Some(Finding::new(Part::Target(name), reason, words))
-    })
+    };
+    let unquoted = health.unquoted().map(|words| format!("{name}: {words}"));
+    let failing = finding("failing", &health.degraded).map(|found| Finding { unquoted, ..found });
+    let others = [("sign_in", &health.sign_in), ("deletion", &health.deletion)];
+    let others = others.into_iter().filter_map(move |(reason, words)| finding(reason, words));
+    failing.into_iter().chain(others)
 }
 
 fn rest(rest: &RestState) -> impl Iterator<Item = Finding> {

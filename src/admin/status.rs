@@ -22,6 +22,9 @@ pub struct Status {
     pub ledger: LedgerStatus,
     /// What works less than promised, each in words and with the remedy.
     pub degraded: Vec<String>,
+    /// The same without Sentinel's words, which may hold a value. For the page, and not part of the JSON.
+    #[serde(skip)]
+    pub degraded_unquoted: Vec<String>,
     /// The same in the same order, for programs.
     #[serde(default)]
     pub degraded_parts: Vec<DegradedPart>,

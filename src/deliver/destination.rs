@@ -89,7 +89,7 @@ impl Destination {
             }
             (Way::File(path), _) => (append(path, &body).await, None),
             (Way::Upload(_), None) => {
-                (UploadOutcome::Unauthorized { why: "no credential".into() }, None)
+                (UploadOutcome::Unauthorized { why: "no credential".to_owned().into() }, None)
             }
         };
         UploadResponse { outcome, date }
@@ -108,7 +108,7 @@ async fn append(path: &Path, body: &[u8]) -> UploadOutcome {
     match appended.await {
         Ok(()) => UploadOutcome::accepted_all(),
         Err(error) => UploadOutcome::Transient {
-            why: format!("cannot write dry_run_file {}: {error}", path.display()),
+            why: format!("cannot write dry_run_file {}: {error}", path.display()).into(),
             ambiguous: false,
             wait: None,
         },

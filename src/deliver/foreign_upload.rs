@@ -121,7 +121,7 @@ impl ForeignUpload {
                 UploadOutcome::BadRequest { why }
                 | UploadOutcome::TooLarge { why }
                 | UploadOutcome::Unreadable { why } => {
-                    return Ok(BatchVerdict::Refused(why));
+                    return Ok(BatchVerdict::Refused(why.to_string()));
                 }
                 UploadOutcome::Throttled { wait } => {
                     let wait = wait.unwrap_or(self.delivery.throttled_default);
@@ -140,13 +140,13 @@ impl ForeignUpload {
                 UploadOutcome::Unauthorized { why }
                 | UploadOutcome::Forbidden { why }
                 | UploadOutcome::Misconfigured { why } => {
-                    return Err(ForeignUploadError::Refused(why));
+                    return Err(ForeignUploadError::Refused(why.to_string()));
                 }
             };
             // Objects of a failed request may have been taken. Ending an indicator twice does no harm.
             failures += 1;
             if failures > MOST_FAILURES {
-                return Err(ForeignUploadError::Refused(why));
+                return Err(ForeignUploadError::Refused(why.to_string()));
             }
             tokio::time::sleep(wait.unwrap_or_else(|| backoff.pause(failures, rand::random())))
                 .await;

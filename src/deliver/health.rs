@@ -7,6 +7,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::outcome::Why;
 use super::quota_use::{QuotaStatus, QuotaUse};
 use crate::metrics::{self, Part};
 
@@ -15,6 +16,9 @@ use crate::metrics::{self, Part};
 pub struct DeliveryHealth {
     /// What is wrong with the target, and what to do. `None`: nothing is.
     pub degraded: Option<String>,
+    /// The same without Sentinel's words, which may hold a value. For the page, and not part of the JSON.
+    #[serde(skip)]
+    pub degraded_unquoted: Option<String>,
     /// What is wrong with the sign-ins although there is a token. `None`: nothing is.
     #[serde(default)]
     pub sign_in: Option<String>,
@@ -37,6 +41,20 @@ pub struct DeliveryHealth {
     /// The use of the quota that it sends under. `None` where the sender does not run.
     #[serde(default)]
     pub quota: Option<QuotaStatus>,
+}
+
+impl DeliveryHealth {
+    /// Notes what is wrong with the target.
+    pub fn degrade(&mut self, why: &Why) {
+        self.degraded = Some(why.to_string());
+        self.degraded_unquoted = Some(why.unquoted());
+    }
+
+    /// Returns what is wrong with the target, without words that may hold a value.
+    pub fn unquoted(&self) -> Option<&str> {
+        const UNKNOWN: &str = "it fails: `misp-sentinel-relay status` says why";
+        self.degraded.as_ref().map(|_| self.degraded_unquoted.as_deref().unwrap_or(UNKNOWN))
+    }
 }
 
 /// The health of all targets. A cheap handle.

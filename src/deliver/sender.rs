@@ -218,7 +218,7 @@ impl Sender {
                 for target in &mut self.targets {
                     // Told for all of them together. Each tells by itself when it takes something again.
                     target.outage.failed("sign_in", now);
-                    target.hold(pause, Some(error.to_string()));
+                    target.hold(pause, Some(&error.to_string().into()));
                 }
                 None
             }
@@ -285,7 +285,7 @@ impl Sender {
             // After a panic it is unknown what arrived. The objects are sent again, and other requests go on.
             let response = response.unwrap_or_else(|panicked| UploadResponse {
                 outcome: UploadOutcome::Transient {
-                    why: panicked.to_string(),
+                    why: panicked.to_string().into(),
                     ambiguous: true,
                     wait: None,
                 },

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::lanes::Picked;
-use super::outcome::UploadOutcome;
+use super::outcome::{UploadOutcome, Why};
 use super::session::Session;
 use super::state::{DEGRADED_AFTER, Record, Ruling};
 use super::target_delivery::{FinishedRequest, TargetDelivery, record};
@@ -40,14 +40,14 @@ struct Hold {
 }
 
 struct Failure {
-    why: String,
+    why: Why,
     /// It has gone on for so long, or is such, that the operator must know.
     degrades: bool,
 }
 
 impl Hold {
     /// For something that only the operator can mend.
-    fn with_reason(pause: Duration, why: String) -> Self {
+    fn with_reason(pause: Duration, why: Why) -> Self {
         Self { pause, failure: Some(Failure { why, degrades: true }) }
     }
 }
@@ -72,8 +72,8 @@ impl Settling<'_> {
             if let Some(failure) = &failure {
                 self.tell_failure(failure, pause);
             }
-            let degraded = failure.filter(|failure| failure.degrades);
-            self.target.hold(pause, degraded.map(|failure| failure.why));
+            let degraded = failure.as_ref().filter(|failure| failure.degrades);
+            self.target.hold(pause, degraded.map(|failure| &failure.why));
         }
         Ok(())
     }
@@ -84,7 +84,7 @@ impl Settling<'_> {
         // By its kind and not by its words, which may hold the time or the number of a request.
         let kind = if degrades { format!("degraded by {word}") } else { word.to_owned() };
         let down = self.target.outage.failed(&kind, Instant::now());
-        tell::failed(self.target, FailedUpload { why, pause, degrades }, down);
+        tell::failed(self.target, FailedUpload { why: &why.to_string(), pause, degrades }, down);
     }
 
     /// Does what follows from the outcome. If the request was surely not processed, its objects are returned to
@@ -156,7 +156,8 @@ impl Settling<'_> {
         let ruling = self.target.accepted(request.is_part);
         // From now on a 401 of another target is that target's own fault.
         self.session.accepted(request.token_number);
-        self.follow_ruling(ruling, "the request was refused whenever it held this record").await
+        let why = "the request was refused whenever it held this record".to_owned().into();
+        self.follow_ruling(ruling, why).await
     }
 
     /// Shows to people what a request came to.
@@ -187,7 +188,7 @@ impl Settling<'_> {
     }
 
     /// Does what follows from a refusal, or from the answer to a part of a search.
-    async fn follow_ruling(&mut self, ruling: Ruling, why: &str) -> SqlResult<Option<Hold>> {
+    async fn follow_ruling(&mut self, ruling: Ruling, why: Why) -> SqlResult<Option<Hold>> {
         let name = &self.target.name;
         match ruling {
             Ruling::Smaller => Ok(None),
@@ -200,8 +201,9 @@ impl Settling<'_> {
                 let version =
                     |&Record { object, version, .. }: &Record| SentVersion { object, version };
                 let versions: Vec<SentVersion> = alone.iter().map(version).collect();
-                self.ledger.reject_versions(name, &versions, why).await?;
-                tell::refusals(name, alone.iter().map(|record| (*record, why)));
+                let why = why.to_string();
+                self.ledger.reject_versions(name, &versions, &why).await?;
+                tell::refusals(name, alone.iter().map(|record| (*record, why.as_str())));
                 self.ledger.recent().rejected(alone.len());
                 Ok(None)
             }
@@ -213,7 +215,7 @@ impl Settling<'_> {
                 Ok(Some(Hold { pause: self.delivery.backoff_min, failure: None }))
             }
             Ruling::StillMisconfigured => {
-                let why = format!("every request is refused, whatever it holds: {why}");
+                let why = why.under("every request is refused, whatever it holds: ");
                 Ok(Some(Hold::with_reason(self.delivery.degraded_retry, why)))
             }
         }
@@ -239,12 +241,12 @@ impl Settling<'_> {
         let slower = wait.saturating_mul(1_u32 << times.saturating_sub(1).min(16));
         let pause = slower.min(self.delivery.backoff_max).max(wait);
         let why = "Sentinel throttles it again and again (429), and no other target";
-        let failure = degrades.then(|| Failure { why: why.to_owned(), degrades });
+        let failure = degrades.then(|| Failure { why: why.to_owned().into(), degrades });
         Some(Hold { pause, failure })
     }
 
     /// Follows a failure after which a repeat may succeed.
-    fn failed(&mut self, why: String, wait: Option<Duration>) -> Hold {
+    fn failed(&mut self, why: Why, wait: Option<Duration>) -> Hold {
         let failures = self.target.state.retry.failed(Instant::now());
         let pause = self.backoff(failures).max(wait.unwrap_or_default());
         Hold { pause, failure: Some(Failure { why, degrades: failures >= DEGRADED_AFTER }) }
@@ -252,18 +254,18 @@ impl Settling<'_> {
 
     /// Follows a success that is not the API's: the objects stay in doubt. If such answers go on, single objects are
     /// tried slowly, since Sentinel may store and bill each of them.
-    fn foreign(&mut self, why: String, may_be_api: bool) -> Hold {
+    fn foreign(&mut self, why: Why, may_be_api: bool) -> Hold {
         if !self.target.state.retry.foreign(Instant::now(), may_be_api) {
             return self.failed(why, None);
         }
         // Whether the API has changed is for the operator to decide: believing a proxy would lose indicators.
-        let remedy = "if Sentinel itself answers so, set delivery.accept_body = \"any-json\"";
-        self.misconfigured(format!("{why}; {remedy}"))
+        let remedy = "; if Sentinel itself answers so, set delivery.accept_body = \"any-json\"";
+        self.misconfigured(why.and(remedy))
     }
 
     /// Follows a 200 whose complaints cannot be read, because they are too long or broken. The batch is sent
     /// again, and then halved, since fewer records make a shorter list.
-    async fn unreadable(&mut self, why: String) -> SqlResult<Option<Hold>> {
+    async fn unreadable(&mut self, why: Why) -> SqlResult<Option<Hold>> {
         match self.target.state.retry.unreadable(self.request.is_part) {
             true => self.refused(why, true).await,
             false => Ok(Some(self.failed(why, None))),
@@ -272,7 +274,7 @@ impl Settling<'_> {
 
     /// Follows a 401: a fresh token is asked for. If that is no better, the target waits and not the others of the
     /// credential.
-    fn unauthorized(&mut self, why: String) -> Option<Hold> {
+    fn unauthorized(&mut self, why: Why) -> Option<Hold> {
         if self.session.is_outdated(self.request.token_number) {
             return None;
         }
@@ -283,23 +285,23 @@ impl Settling<'_> {
             return Some(Hold::with_reason(pause, why));
         }
         if let Err(error) = self.session.renew() {
-            return Some(Hold::with_reason(self.delivery.degraded_retry, error.to_string()));
+            return Some(Hold::with_reason(self.delivery.degraded_retry, error.to_string().into()));
         }
         if times == 1 {
-            tell::signing_in_anew(&self.target.name, &why);
+            tell::signing_in_anew(&self.target.name, &why.to_string());
             return None;
         }
         Some(Hold::with_reason(pause, why))
     }
 
     /// Follows an answer that shows wrong settings: single objects are tried slowly.
-    fn misconfigured(&mut self, why: String) -> Hold {
+    fn misconfigured(&mut self, why: Why) -> Hold {
         self.target.state.refusals.suspect_target();
         Hold::with_reason(self.delivery.degraded_retry, why)
     }
 
     /// Follows a refusal: either a record in the request is bad, or the target is set up wrongly.
-    async fn refused(&mut self, why: String, too_large: bool) -> SqlResult<Option<Hold>> {
+    async fn refused(&mut self, why: Why, too_large: bool) -> SqlResult<Option<Hold>> {
         let records = self.request.records();
         let refusals = &mut self.target.state.refusals;
         let ruling = match self.request.is_part {
@@ -307,9 +309,9 @@ impl Settling<'_> {
             false => refusals.refused(&records),
         };
         if ruling != Ruling::StillMisconfigured {
-            tell::refused(&self.target.name, records.len(), &why, self.request.is_part);
+            tell::refused(&self.target.name, records.len(), &why.to_string(), self.request.is_part);
         }
-        self.follow_ruling(ruling, &why).await
+        self.follow_ruling(ruling, why).await
     }
 
     async fn store(&mut self, settlements: &[Settlement<'_>]) -> SqlResult<()> {

@@ -11,6 +11,7 @@ use super::clock::TargetClock;
 use super::destination::{Destination, UploadResponse};
 use super::health::Health;
 use super::lanes::{ChangeStep, Lanes, Picked, Space};
+use super::outcome::Why;
 use super::state::{Bisection, Record, Ruling, TargetState};
 use crate::azure::token::SignInStanding;
 use crate::config::{Limits, Target};
@@ -256,6 +257,7 @@ impl TargetDelivery {
         self.health.update(&self.name, |health| {
             // Whatever was wrong, the target accepts requests now.
             health.degraded = None;
+            health.degraded_unquoted = None;
             health.next_try = None;
             health.last_accepted = Some(Utc::now());
         });
@@ -263,12 +265,12 @@ impl TargetDelivery {
     }
 
     /// Sends nothing to the target for `pause`; `why` is shown to the operator.
-    pub(super) fn hold(&mut self, pause: Duration, why: Option<String>) {
+    pub(super) fn hold(&mut self, pause: Duration, why: Option<&Why>) {
         self.state.retry.block(Instant::now() + pause);
         self.health.update(&self.name, |health| {
             health.next_try = Some(Utc::now() + pause);
-            if why.is_some() {
-                health.degraded = why;
+            if let Some(why) = why {
+                health.degrade(why);
             }
         });
     }

@@ -84,7 +84,7 @@ impl Client {
             .timeout(self.timeout)
             .body(body);
         exchange(request, MAX_ANSWER).await.map_err(|error| NoReply {
-            why: silence("Sentinel", &self.url, self.proxy.as_deref(), &error),
+            why: silence("Sentinel", &self.url, self.proxy.as_deref(), &error).into(),
             // Without a connection nothing arrived. Every other error may hide a success.
             ambiguous: !error.is_connect() && !error.is_builder(),
         })

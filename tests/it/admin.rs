@@ -38,7 +38,7 @@ pub(crate) fn services(relay: &Relay) -> Services {
         ..EndpointStatus::default()
     };
     let health = Health::default();
-    health.update(TARGET, |one| one.degraded = Some("403: it lacks a role".to_owned()));
+    health.update(TARGET, |one| one.degrade(&"403: it lacks a role".to_owned().into()));
     let running = RunningRelay {
         started: SystemTime::now(),
         webhook: Some("127.0.0.1:8443".parse().unwrap()),

@@ -92,6 +92,8 @@ mod page_in_browser;
 #[cfg(test)]
 mod page_under_load;
 #[cfg(test)]
+mod page_words;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod reads;

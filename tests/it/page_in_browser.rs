@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use misp_sentinel_relay::sandbox::Sandbox;
 use misp_stand_in::{Frame, Misp, MispServer, MispSettings, NewAttribute, NewEvent};
+use uuid::Uuid;
 
 use super::support::browser::Browser;
 use super::support::publisher::Publisher;
@@ -26,7 +27,7 @@ struct Setup {
     _rest: MispServer,
     publisher: Arc<Publisher>,
     heart: tokio::task::JoinHandle<()>,
-    _sandbox: Sandbox,
+    sandbox: Sandbox,
     relay: Relay,
 }
 
@@ -52,7 +53,7 @@ impl Setup {
             quota.into_iter().chain(settings.iter().copied()).collect();
         let relay = Relay::start(&sandbox, &publisher, &settings).await;
         let heart = tokio::spawn(beat(Arc::clone(&publisher)));
-        Self { misp, _rest: rest, publisher, heart, _sandbox: sandbox, relay }
+        Self { misp, _rest: rest, publisher, heart, sandbox, relay }
     }
 
     async fn send(&self, frames: Vec<Frame>) {
@@ -62,7 +63,7 @@ impl Setup {
     }
 
     /// Adds an event with domains, and publishes it.
-    async fn publish(&self, title: &str, tags: &[&str], domains: &[&str]) {
+    async fn publish(&self, title: &str, tags: &[&str], domains: &[&str]) -> Uuid {
         let event = NewEvent {
             info: title.to_owned(),
             tags: tags.iter().map(|tag| ((*tag).to_owned(), false)).collect(),
@@ -72,6 +73,7 @@ impl Setup {
         let uuid = event.uuid;
         self.send(self.misp.add_event(event)).await;
         self.send(self.misp.publish(uuid)).await;
+        uuid
     }
 }
 
@@ -170,5 +172,79 @@ async fn the_page_of_a_relay_in_trouble_says_what_helps() {
     browser.picture("degraded-dark", DESKTOP, true).await;
     browser.picture("degraded-phone", PHONE, false).await;
     nothing_is_wider_than_the_window(&browser).await;
+    nothing_is_complained_of(&browser).await;
+}
+
+/// What the quota lets leave only later is told with its size and its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_is_told_with_its_end() {
+    let Some(browser) = Browser::start().await else { return };
+    let setup = Setup::with(&[("MSR_DELIVERY__QUOTA_REQUESTS", "2")]).await;
+    let domains: Vec<String> = (0..900).map(|number| format!("host-{number}.example")).collect();
+    let domains: Vec<&str> = domains.iter().map(String::as_str).collect();
+    setup.publish("OSINT: a large campaign", &["tlp:clear"], &domains).await;
+    browser.look(DESKTOP, false).await;
+    browser.open(&setup.relay.page_address(1).await).await;
+    let text = browser.wait_for("by the quota").await;
+    assert!(text.contains("objects wait, about"), "{text}");
+    assert!(text.contains("of 2 requests in 60 s"), "{text}");
+    for (name, size, is_dark) in [
+        ("backlog-desktop", DESKTOP, false),
+        ("backlog-dark", DESKTOP, true),
+        ("backlog-phone", PHONE, false),
+    ] {
+        browser.picture(name, size, is_dark).await;
+    }
+    nothing_is_wider_than_the_window(&browser).await;
+    nothing_is_complained_of(&browser).await;
+}
+
+/// What MISP took back is named, and stands out among the last events.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_is_told_by_name() {
+    let Some(browser) = Browser::start().await else { return };
+    let setup = Setup::with(&[]).await;
+    setup.publish("OSINT: a campaign", &["tlp:clear"], &["evil.example", "cdn.example"]).await;
+    let mistaken = setup.publish("A mistake", &["tlp:green"], &["intranet.example"]).await;
+    let secret = setup.publish("Incident 2026-117", &["tlp:amber"], &["c2.example"]).await;
+    browser.look(DESKTOP, false).await;
+    browser.open(&setup.relay.page_address(1).await).await;
+    browser.wait_for("4 / 4").await;
+    for event in [mistaken, secret] {
+        setup.send(setup.misp.delete_event(event)).await;
+    }
+    let text = browser.wait_for("not wanted again: 2 indicators.").await;
+    assert!(text.contains("[domain-name:value = 'intranet.example']"), "{text}");
+    assert!(text.contains("value hidden (TLP:AMBER") && !text.contains("c2.example"), "{text}");
+    browser.wait_for("event deleted").await;
+    browser.picture("withdrawal-desktop", DESKTOP, false).await;
+    browser.picture("withdrawal-phone", PHONE, false).await;
+    nothing_is_wider_than_the_window(&browser).await;
+    nothing_is_complained_of(&browser).await;
+}
+
+/// A value that Sentinel refuses is counted on the overview, and a search tells why it is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_value_is_told_with_what_helps() {
+    let Some(browser) = Browser::start().await else { return };
+    let setup = Setup::with(&[("MSR_ADMIN__SHOW_TLP", "red")]).await;
+    setup.sandbox.reject_where(|object| {
+        let is_refused = object["pattern"].as_str().is_some_and(|one| one.contains("bad.example"));
+        is_refused.then(|| "Error for Property=pattern: the pattern is not valid.".to_owned())
+    });
+    setup.publish("OSINT: a campaign", &["tlp:clear"], &["evil.example", "bad.example"]).await;
+    let address = setup.relay.page_address(1).await;
+    browser.look(DESKTOP, false).await;
+    browser.open(&address).await;
+    let text = browser.wait_for("Sentinel rejected 1 object").await;
+    assert!(text.contains("retry-rejected --target sandbox"), "{text}");
+    assert!(text.contains("the pattern is not valid"), "{text}");
+    browser.picture("refused-desktop", DESKTOP, false).await;
+    browser.picture("refused-phone", PHONE, false).await;
+    nothing_is_wider_than_the_window(&browser).await;
+    browser.look(DESKTOP, false).await;
+    browser.open(&format!("{address}/search?q=bad.example")).await;
+    browser.wait_for("the pattern is not valid").await;
+    browser.picture("refused-search", DESKTOP, false).await;
     nothing_is_complained_of(&browser).await;
 }

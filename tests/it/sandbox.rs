@@ -240,6 +240,6 @@ async fn an_account_without_a_role_is_told_so_and_names_the_workspace() {
     target.workspace_id = other;
     let refused = Uploader::of(&target, &azure(&sandbox), PATIENCE).send(&[indicator(1)]).await;
     let UploadOutcome::Forbidden { why } = refused else { panic!("{refused:?}") };
-    assert!(why.contains(&other.to_string()), "{why}");
+    assert!(why.to_string().contains(&other.to_string()), "{why}");
     assert_eq!((sandbox.count(own), sandbox.count(other)), (1, 0));
 }

@@ -73,7 +73,8 @@ fn quota_of(sending: Option<&SendingStatus>) -> Markup {
 fn state_of(target: &TargetStatus, sending: Option<&SendingStatus>, sight: Sight<'_>) -> Markup {
     let Some(sending) = sending else { return html! { (target.mode.word()) } };
     let health = &sending.health;
-    let why = health.degraded.as_ref().or(health.sign_in.as_ref()).or(health.deletion.as_ref());
+    let failing = if shows_words(sight) { health.degraded.as_deref() } else { health.unquoted() };
+    let why = failing.or(health.sign_in.as_deref()).or(health.deletion.as_deref());
     let next = health.next_try.map(|at| format!(" (next try {})", ahead(at, sight.now)));
     html! {
         @match why {
@@ -88,13 +89,18 @@ fn state_of(target: &TargetStatus, sending: Option<&SendingStatus>, sight: Sight
     }
 }
 
-/// Lists what Sentinel refused. Its words may hold a value, so they are shown only where everything is.
+/// Sentinel's words may hold a value, so they are shown only where everything is.
+fn shows_words(sight: Sight<'_>) -> bool {
+    sight.show_tlp == Tlp::Red
+}
+
+/// Lists what Sentinel refused.
 fn refusals(sight: Sight<'_>) -> Markup {
     let targets = sight.status.ledger.targets.iter();
     let refusals: Vec<(&str, &Refusal)> = targets
         .flat_map(|one| one.refusals.iter().map(|refusal| (one.target.as_str(), refusal)))
         .collect();
-    let shows_words = sight.show_tlp == Tlp::Red;
+    let shows_words = shows_words(sight);
     html! {
         @if !refusals.is_empty() {
             h3 { "Rejected" }

@@ -8,6 +8,7 @@ use super::mark::Mark;
 use super::words::sentence;
 use crate::admin::DegradedPart;
 use crate::pure::count::Count;
+use crate::pure::policy::Tlp;
 
 /// Writes the verdict with all that it is based on.
 pub(super) fn write(sight: Sight<'_>) -> Markup {
@@ -74,7 +75,12 @@ impl Verdict {
 /// Returns what is degraded, without what only follows from it.
 fn causes(sight: Sight<'_>) -> Vec<(&DegradedPart, &str)> {
     let status = sight.status;
-    let all = status.degraded_parts.iter().zip(status.degraded.iter().map(String::as_str));
+    // Sentinel's words may hold a value, so they are shown only where everything is.
+    let told = match sight.show_tlp {
+        Tlp::Red => &status.degraded,
+        Tlp::Clear | Tlp::Green | Tlp::Amber | Tlp::AmberStrict => &status.degraded_unquoted,
+    };
+    let all = status.degraded_parts.iter().zip(told.iter().map(String::as_str));
     all.filter(|(part, _)| part.reason != GAPS || follows(sight).is_none()).collect()
 }
 
@@ -123,7 +129,6 @@ mod tests {
     use crate::intake::rest::RestState;
     use crate::intake::zmq::EndpointStatus;
     use crate::ledger::{GapStatus, LedgerStatus};
-    use crate::pure::policy::Tlp;
     use crate::recent::{Arrival, Recent};
 
     const FEED: &str = "tcp://misp:50000";

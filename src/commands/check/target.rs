@@ -267,7 +267,7 @@ impl<'c> WorkspaceCheck<'c> {
             },
             // Sentinel refuses the empty list by its name. So it has let the request in.
             UploadOutcome::BadRequest { why }
-                if is_empty && why.contains(self.target.api.list()) =>
+                if is_empty && why.to_string().contains(self.target.api.list()) =>
             {
                 subject.ok(well)
             }
@@ -277,6 +277,7 @@ impl<'c> WorkspaceCheck<'c> {
                 let whom = object_id(token).map(|id| format!("object id {id}"));
                 let whom = whom.as_deref().unwrap_or("the application (its service principal)");
                 let workspace_id = self.target.workspace_id;
+                let why = why.to_string();
                 let seen = why.split_once("; ").map_or(why.as_str(), |(seen, _)| seen);
                 let remedy = format!(
                     "give {whom} the role \"Microsoft Sentinel Contributor\" on the workspace {workspace_id} (Access control (IAM) > Add role assignment; it counts after some minutes)"

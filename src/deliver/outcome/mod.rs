@@ -2,6 +2,8 @@
 //! Pure. The answers are described at <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api> and
 //! in the swagger (`ThreatIntelligence.json`, 2024-02-01-preview), which gives some fields other names.
 
+mod why;
+
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -9,10 +11,12 @@ use uuid::Uuid;
 use crate::azure::reply::{Body, Complaint, Reply, may_pass};
 use crate::config::AcceptBody;
 
+pub use why::Why;
+
 /// The failure of a request without a complete answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoReply {
-    pub why: String,
+    pub why: Why,
     /// Whether Sentinel may have taken the request nevertheless.
     pub ambiguous: bool,
 }
@@ -31,23 +35,23 @@ pub enum UploadOutcome {
     Throttled { wait: Option<Duration> },
     /// 5xx, 408, 425 or no answer: the same request may succeed later. `ambiguous`: Sentinel may have taken it
     /// nevertheless, as after a time-out. `wait`: the time that the answer asks to wait.
-    Transient { why: String, ambiguous: bool, wait: Option<Duration> },
+    Transient { why: Why, ambiguous: bool, wait: Option<Duration> },
     /// A success that is not an answer of this API, such as that of a proxy: the request may or may
     /// not have arrived. `may_be_api`: the body is empty, or JSON that tells of no error, so the API may
     /// have changed.
-    Foreign { why: String, may_be_api: bool },
+    Foreign { why: Why, may_be_api: bool },
     /// A 200 whose complaints cannot be read: which records were taken is not known.
-    Unreadable { why: String },
+    Unreadable { why: Why },
     /// 401: the token is not valid, or no longer.
-    Unauthorized { why: String },
+    Unauthorized { why: Why },
     /// 403: the application may not write to this workspace.
-    Forbidden { why: String },
+    Forbidden { why: Why },
     /// 413.
-    TooLarge { why: String },
+    TooLarge { why: Why },
     /// 400: Sentinel does not understand the request or a record in it.
-    BadRequest { why: String },
+    BadRequest { why: Why },
     /// 404, or another status that no repeat changes: the settings of the target are wrong.
-    Misconfigured { why: String },
+    Misconfigured { why: Why },
 }
 
 /// What must be known of a request to read its answer.
@@ -82,17 +86,17 @@ impl UploadOutcome {
     }
 
     fn of_reply(reply: &Reply, asked: RequestFacts) -> Self {
-        let (said, workspace) = (reply.words(), asked.workspace);
+        let (said, workspace) = (Why::of_reply(reply), asked.workspace);
         match reply.status {
-            200..=299 => success(reply, &said, asked),
+            200..=299 => success(reply, said, asked),
             400 | 422 => none_good(reply, asked.objects).unwrap_or(Self::BadRequest { why: said }),
             401 => Self::Unauthorized { why: unauthorized(said, workspace) },
-            403 => Self::Forbidden { why: format!("{said}; {}", role_remedy(workspace)) },
+            403 => Self::Forbidden { why: said.and(&role_remedy(workspace)) },
             404 => Self::Misconfigured {
-                why: format!(
-                    "{said}; check workspace_id {workspace} (the workspace's own ID, not its name \
+                why: said.and(&format!(
+                    "; check workspace_id {workspace} (the workspace's own ID, not its name \
                      or resource ID), endpoint, path and api_version of the target"
-                ),
+                )),
             },
             413 => Self::TooLarge { why: said },
             429 => Self::Throttled { wait: reply.wait() },
@@ -101,14 +105,14 @@ impl UploadOutcome {
             }
             // A redirect could lead the token to another host.
             300..=399 => Self::Misconfigured {
-                why: format!("{said}: redirects are not followed; check endpoint and proxy"),
+                why: said.and(": redirects are not followed; check endpoint and proxy"),
             },
-            _ => Self::Misconfigured { why: format!("{said}: not an answer of this API") },
+            _ => Self::Misconfigured { why: said.and(": not an answer of this API") },
         }
     }
 }
 
-fn success(reply: &Reply, said: &str, asked: RequestFacts) -> UploadOutcome {
+fn success(reply: &Reply, said: Why, asked: RequestFacts) -> UploadOutcome {
     let body = Body::of(reply);
     let may_be_api = body.may_be_api(reply);
     // A proxy's page or an empty 202 is no acceptance. If it counted as one, objects that never arrived would be
@@ -119,13 +123,13 @@ fn success(reply: &Reply, said: &str, asked: RequestFacts) -> UploadOutcome {
             verdicts(complaints, asked.objects)
         }
         Body::Unreadable if reply.status == 200 || is_let_pass => {
-            UploadOutcome::Unreadable { why: format!("{said}: its list of errors cannot be read") }
+            UploadOutcome::Unreadable { why: said.and(": its list of errors cannot be read") }
         }
         Body::OtherJson if is_let_pass => UploadOutcome::accepted_all(),
         Body::Complaints(_) | Body::Unreadable | Body::OtherJson | Body::Other => {
-            let why = format!(
-                "{said}: this is not an answer of Sentinel's upload API; check whether a proxy or a \
-                 sign-in page stands in between"
+            let why = said.and(
+                ": this is not an answer of Sentinel's upload API; check whether a proxy or a sign-in \
+                 page stands in between",
             );
             UploadOutcome::Foreign { why, may_be_api }
         }
@@ -158,17 +162,17 @@ fn verdicts(complaints: Vec<Complaint>, objects: usize) -> UploadOutcome {
     UploadOutcome::Accepted { rejected, stray }
 }
 
-fn unauthorized(said: String, workspace: Uuid) -> String {
+fn unauthorized(said: Why, workspace: Uuid) -> Why {
     // Sentinel answers 401 with this word where a role is missing: https://github.com/cudeso/misp2sentinel/issues/154
-    if !said.contains("UnauthorizedAccess") {
+    if !said.to_string().contains("UnauthorizedAccess") {
         return said;
     }
-    format!("{said}; {}", role_remedy(workspace))
+    said.and(&role_remedy(workspace))
 }
 
 fn role_remedy(workspace: Uuid) -> String {
     format!(
-        "give the application the role \"Microsoft Sentinel Contributor\" on the workspace \
+        "; give the application the role \"Microsoft Sentinel Contributor\" on the workspace \
          {workspace} (a new role takes some minutes to count)"
     )
 }
