@@ -18,7 +18,7 @@ use misp_sentinel_relay::config::{self, Rules};
 use misp_sentinel_relay::pure::convert::{self, Claim, EventFacts};
 use misp_sentinel_relay::pure::misp::Event;
 use misp_sentinel_relay::pure::policy::{Judge, SideFacts};
-use misp_sentinel_relay::pure::stix::{Admitted, ClaimTimes, Memo, Merger, Sight};
+use misp_sentinel_relay::pure::stix::{Admitted, ClaimSource, ClaimTimes, Memo, Merger, Sight};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
@@ -102,7 +102,8 @@ impl Way {
         let times = ClaimTimes::of(&claim.facts, Sight::first(i64::MAX), None);
         let tags = self.merger.read_tags(event, &claim.facts);
         let (attribute, side_facts) = (claim.attribute, SideFacts::default());
-        Admitted { event, attribute, claim: &claim.facts, times, side_facts, tags }
+        let source = ClaimSource::default();
+        Admitted { event, attribute, source, claim: &claim.facts, times, side_facts, tags }
     }
 }
 

@@ -8,7 +8,7 @@ use misp_sentinel_relay::config;
 use misp_sentinel_relay::pure::convert::{self, Claim, ClaimFacts, EventFacts};
 use misp_sentinel_relay::pure::misp::{self, Event};
 use misp_sentinel_relay::pure::policy::{Judge};
-use misp_sentinel_relay::pure::stix::{Admitted, ClaimTimes, ContextKind, Memo, Merger, Sight};
+use misp_sentinel_relay::pure::stix::{Admitted, ClaimSource, ClaimTimes, ContextKind, Memo, Merger, Sight};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -73,5 +73,6 @@ fn admitted<'a>(event: &'a EventFacts, claim: &'a Claim) -> Admitted<'a> {
     let times = ClaimTimes::of(&claim.facts, Sight::first(i64::MAX), None);
     let (attribute, side_facts) = (claim.attribute, SideFacts::default());
     let tags = MERGER.read_tags(event, &claim.facts);
-    Admitted { event, attribute, claim: &claim.facts, times, side_facts, tags }
+    let source = ClaimSource::default();
+    Admitted { event, attribute, source, claim: &claim.facts, times, side_facts, tags }
 }

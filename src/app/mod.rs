@@ -322,5 +322,6 @@ async fn register(
             known => known?,
         }
     }
-    Ok(ledger.register(views, &targets, options.rehome).await?)
+    ledger.register(views, &targets, options.rehome).await?;
+    Ok(ledger.register_sources(std::slice::from_ref(&config.misp.name)).await?)
 }

@@ -14,7 +14,7 @@ use super::{
     Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, Management, Misp, Rules, VaultAccess,
     admin, check, cloud, credential, mapping, policy, target, tenants,
 };
-use crate::pure::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
+use crate::pure::stix::{ExpireFrom, Expiry, Identity, PublicUrls, Rendering, Withdraw};
 
 /// The beginning of links to MISP if neither `misp.public_url` nor `misp.url` gives one.
 pub const PLACEHOLDER_URL: &str = "https://misp.example.org";
@@ -136,7 +136,7 @@ fn rendering(reader: &mut Reader, public_url: String) -> Rendering {
         identity: reader.word("indicator.identity", Identity::Observable),
         withdraw: reader.word("indicator.withdraw", Withdraw::Expire),
         namespace: reader.parsed("indicator.namespace", "a uuid", uuid),
-        public_url,
+        public_urls: PublicUrls::from_iter([(reader.text("misp.name"), public_url)]),
         default_confidence: reader.number("indicator.default_confidence", 0..=100),
         false_positive_points: reader.number("sightings.false_positive_points", 0..=100),
         expiry: expiry(reader),

@@ -19,6 +19,8 @@ pub(super) fn read(reader: &mut Reader, section: String, base: Option<&Policy>) 
         tlp_max: |reader, key| reader.word(key, Tlp::Clear),
         tlp_untagged: untagged,
         tlp_tags: tlp_tags,
+        sources: Reader::texts,
+        warninglists_from: Reader::texts,
         to_ids: Reader::flag,
         allow_non_routable: Reader::flag,
         min_prefix_ipv4: |reader, key| reader.number(key, 0..=32),

@@ -15,6 +15,7 @@ use super::generations::Generations;
 use super::guard;
 use super::merge::merge;
 use super::refresh::refresh;
+use super::sources::Sources;
 use super::sql::{Result as SqlResult, SqlError, Transaction};
 use super::start::unjudged;
 use super::tables::claims::{self, STEP, STEP_ROWS, WalkedClaim};
@@ -261,7 +262,7 @@ struct Trial {
 impl Trial {
     /// Adds how many of these objects are live and would have no claim left.
     fn count(&mut self, tx: &Transaction<'_>, objects: &[Uuid]) -> SqlResult<()> {
-        let claims = claims_of(tx, objects, &self.views)?;
+        let claims = claims_of(tx, objects, &self.views, &Sources::load(tx)?)?;
         self.events.load(tx, &claims)?;
         for (view, going) in self.views.iter().zip(&mut self.going) {
             let known = Generations::load(tx, view, objects)?;

@@ -90,7 +90,15 @@ fn merge_anew(
     attributes: &HashSet<Uuid>,
     change: &mut Change<'_>,
 ) -> Result<()> {
-    let objects = claims::objects_of(tx, event, attributes.iter().copied())?;
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    let attributes = attributes.iter().copied();
+    // A sighting counts for the attribute, whichever source shows it.
+    let objects = match change.sources(tx)?.are_several() {
+        true => claims::objects_anywhere(tx, attributes)?,
+        false => claims::objects_of(tx, event, attributes)?,
+    };
     refresh(tx, &objects, change)
 }
 

@@ -1,9 +1,13 @@
 //! A change: what one transaction alters. It gets a number for each view and lane, and a row with this number in the
 //! queue of each target of the view.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use uuid::Uuid;
 
 use super::Lane;
+use super::sources::Sources;
 use super::sql::{Result, Transaction};
 use super::tables::counters;
 use super::tables::queue::{self, NewChange};
@@ -20,6 +24,7 @@ pub(super) struct Change<'a> {
     /// The lane of the objects that are added or altered. Withdrawals have a lane of their own.
     pub lane: Lane,
     numbers: Vec<Number<'a>>,
+    sources: OnceCell<Rc<Sources>>,
     /// Objects of all views.
     pub altered: usize,
     pub withdrawn: usize,
@@ -36,8 +41,18 @@ struct Number<'a> {
 
 impl<'a> Change<'a> {
     pub(super) fn new(views: &'a Views, event: Option<Uuid>, opened_at: i64) -> Self {
-        let (numbers, lane) = (Vec::new(), Lane::Live);
-        Self { views, event, opened_at, lane, numbers, altered: 0, withdrawn: 0, context: 0 }
+        let (numbers, lane, sources) = (Vec::new(), Lane::Live, OnceCell::new());
+        let (altered, withdrawn, context) = (0, 0, 0);
+        Self { views, event, opened_at, lane, numbers, sources, altered, withdrawn, context }
+    }
+
+    /// The sources that the ledger knows, which each change asks for once.
+    pub(super) fn sources(&self, tx: &Transaction<'_>) -> Result<Rc<Sources>> {
+        if let Some(known) = self.sources.get() {
+            return Ok(Rc::clone(known));
+        }
+        let known = Rc::new(Sources::load(tx)?);
+        Ok(Rc::clone(self.sources.get_or_init(|| known)))
     }
 
     pub(super) fn in_lane(self, lane: Lane) -> Self {

@@ -11,6 +11,7 @@ use super::full_claims::{FullClaim, KnownEvents, claims_of};
 use super::generations::Generations;
 use super::lookup::{LookedUp, look_up};
 use super::merge::merge;
+use super::sources::Sources;
 use super::sql::{Result, Transaction};
 use super::tables::claims::{self, ClaimingAttribute};
 use super::tables::wanted::{WITHDRAWN, WantedRow};
@@ -126,7 +127,7 @@ fn stories(
     }
     let objects: Vec<Uuid> = objects.into_iter().collect();
     // All claims on these observables, whoever makes them: they decide together.
-    let claims = claims_of(tx, &objects, views)?;
+    let claims = claims_of(tx, &objects, views, &Sources::load(tx)?)?;
     let events = KnownEvents::of(tx, &claims)?;
     let background = Background { objects: &objects, claims: &claims, events: &events, telling };
     let mut told = Vec::new();

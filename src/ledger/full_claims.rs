@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::elsewhere::{Elsewhere, Statements};
+use super::sources::Sources;
 use super::sql::{Result, Transaction};
 use super::tables::claims::{self, Beside, ClaimRow, StoredClaim};
 use super::tables::events;
@@ -13,7 +15,7 @@ use super::warninglists::InForce;
 use super::{View, Views};
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::{SideFacts, Tlp};
-use crate::pure::stix::KnownClaim;
+use crate::pure::stix::{self, ClaimSource, CopyTags, KnownClaim};
 
 /// A claim, with everything except its event's facts that decides whether it counts.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub(super) struct FullClaim {
     /// `None`: unreadable, and not admitted.
     pub facts: Option<ClaimFacts>,
     pub side_facts: SideFacts,
+    pub elsewhere: Elsewhere,
 }
 
 impl FullClaim {
@@ -31,7 +34,7 @@ impl FullClaim {
         let Beside { suppressed, false_positives, decay, .. } = row.beside;
         let side_facts =
             SideFacts { suppressed, false_positives, warned, decay, ..SideFacts::default() };
-        Self { row, facts, side_facts }
+        Self { row, facts, side_facts, elsewhere: Elsewhere::default() }
     }
 
     pub(super) fn stored(stored: StoredClaim, lists: &InForce) -> Self {
@@ -39,23 +42,38 @@ impl FullClaim {
         Self::new(stored.row, facts, lists)
     }
 
-    /// The strictest level that a tag of the attribute or of its event says. What cannot be read is red.
+    /// The strictest level that a tag of the attribute or of its event says, in any source. What cannot be read is red.
     pub(super) fn level(&self, view: &View, events: &KnownEvents) -> Tlp {
         let Some((facts, event)) = self.facts.as_ref().zip(events.get(self.row.event_key())) else {
             return Tlp::Red;
         };
-        view.strictest(facts.tags.iter().chain(&event.tags).map(|tag| tag.name.as_str()))
+        let copies = self.elsewhere.copies(&self.row.source).flat_map(|copy| {
+            let event = events.get(copy.event_key()).map_or(&[][..], |event| &event.tags);
+            copy.tags.iter().chain(event)
+        });
+        let tags = facts.tags.iter().chain(&event.tags).chain(copies);
+        view.strictest(tags.map(|tag| tag.name.as_str()))
     }
 
     pub(super) fn known<'a>(&'a self, events: &'a KnownEvents) -> KnownClaim<'a> {
         KnownClaim {
             event: events.get(self.row.event_key()),
             attribute: self.row.attribute,
+            source: ClaimSource { name: &self.row.source, place: self.elsewhere.place },
+            elsewhere: self.told_elsewhere(events),
             facts: self.facts.as_ref(),
             sight: self.row.sight,
             expires_at: self.row.beside.expires_at,
             side_facts: self.side_facts.clone(),
         }
+    }
+
+    fn told_elsewhere<'a>(&'a self, events: &'a KnownEvents) -> stix::Elsewhere<'a> {
+        let copies = self.elsewhere.copies(&self.row.source).filter_map(|copy| {
+            Some(CopyTags { event: events.get(copy.event_key())?, tags: &copy.tags })
+        });
+        let newer = self.elsewhere.newer.iter().map(|newer| newer.source.as_str());
+        stix::Elsewhere { newer: newer.collect(), copies: copies.collect() }
     }
 }
 
@@ -64,6 +82,7 @@ pub(super) fn claims_of(
     tx: &Transaction<'_>,
     objects: &[Uuid],
     views: &Views,
+    sources: &Sources,
 ) -> Result<Vec<FullClaim>> {
     let mut objects = objects.to_vec();
     objects.sort_unstable();
@@ -73,7 +92,27 @@ pub(super) fn claims_of(
     let stored = claims::of_objects(tx, &objects)?.into_iter();
     let mut claims: Vec<FullClaim> = stored.map(|one| FullClaim::stored(one, &lists)).collect();
     sort(&mut claims);
+    look_elsewhere(tx, sources, &mut claims)?;
     Ok(claims)
+}
+
+/// Looks up what other sources say of the attributes of these claims. With one source it does nothing.
+pub(super) fn look_elsewhere(
+    tx: &Transaction<'_>,
+    sources: &Sources,
+    claims: &mut [FullClaim],
+) -> Result<()> {
+    if !sources.are_several() {
+        return Ok(());
+    }
+    let attributes = claims.iter().map(|claim| claim.row.attribute);
+    let statements = Statements::load(tx, sources, attributes)?;
+    for FullClaim { row, facts, elsewhere, .. } in claims {
+        // What cannot be read counts nowhere.
+        let Some(facts) = facts else { continue };
+        *elsewhere = statements.of(row, facts.timestamp);
+    }
+    Ok(())
 }
 
 /// Puts claims in the order of their observables, those of an attribute together.
@@ -99,15 +138,22 @@ impl KnownEvents {
         if self.0.len() > MAX_EVENTS {
             self.0.clear();
         }
-        for FullClaim { row, .. } in claims {
-            let key = row.event_key();
-            if self.get(key).is_some() {
-                continue;
+        for FullClaim { row, elsewhere, .. } in claims {
+            self.add(tx, row.event_key())?;
+            for copy in elsewhere.copies(&row.source) {
+                self.add(tx, copy.event_key())?;
             }
-            // A claim whose event is not there is not admitted.
-            let Some(facts) = events::facts(tx, key)? else { continue };
-            self.0.entry(key.event).or_default().push((row.source.clone(), facts));
         }
+        Ok(())
+    }
+
+    fn add(&mut self, tx: &Transaction<'_>, key: EventKey<'_>) -> Result<()> {
+        if self.get(key).is_some() {
+            return Ok(());
+        }
+        // A claim whose event is not there is not admitted.
+        let Some(facts) = events::facts(tx, key)? else { return Ok(()) };
+        self.0.entry(key.event).or_default().push((key.source.to_owned(), facts));
         Ok(())
     }
 

@@ -2,14 +2,14 @@
 //! many end as the limit allows (`guard.max`, `guard.percent`). The others stand until an operator releases them. So
 //! wrong answers never empty a SIEM.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::change::Change;
 use super::owner::Unit;
-use super::refresh::refresh;
+use super::refresh::refresh_with_copies;
 use super::sql::{Result, Transaction};
 use super::tables::claims::{self, PlacedObject, STEP_ROWS};
 use super::tables::held::{self, HeldOfEvent};
@@ -177,16 +177,20 @@ impl Ledger {
 fn end_some(unit: &Unit<'_>, views: &Views, event: Option<Uuid>, now: i64) -> Result<usize> {
     let going = held::some(unit, event, STEP_ROWS)?;
     let mut change = Change::new(views, event, now);
-    let mut objects = HashSet::new();
+    let mut ended: BTreeMap<&str, (Vec<Uuid>, Vec<Uuid>)> = BTreeMap::new();
     for held in &going {
         let claim = held.key();
+        let (objects, attributes) = ended.entry(&held.source).or_default();
+        attributes.push(held.place.attribute);
         objects.extend(claims::object(unit, claim)?);
         claims::delete(unit, claim.event, &[held.place])?;
         // A read under way may still count on the claim, so it is overtaken.
         events::touch(unit, claim.event)?;
     }
     held::release(unit, going.iter().map(held::HeldClaim::key))?;
-    refresh(unit, &objects.into_iter().collect::<Vec<_>>(), &mut change)?;
+    for (source, (objects, attributes)) in ended {
+        refresh_with_copies(unit, source, objects, attributes.into_iter(), &mut change)?;
+    }
     unit.wake(&change);
     Ok(going.len())
 }

@@ -10,9 +10,10 @@ use super::finding::Finding;
 use super::full_claims::{FullClaim, KnownEvents, claims_of};
 use super::generations::Generations;
 use super::merge::{Merged, merge};
+use super::sources::Sources;
 use super::sql::{Result, Transaction};
 use super::tables::claims;
-use super::tables::keys::EventOfSource;
+use super::tables::keys::{EventKey, EventOfSource};
 use super::tables::wanted::{WITHDRAWN, WantedRow};
 use super::{View, Views};
 
@@ -69,12 +70,12 @@ impl Judging {
 
     /// Goes through all claims in the order of their objects.
     pub(super) fn go(&mut self, tx: &Transaction<'_>, views: &Views) -> Result<()> {
-        let mut after = Uuid::nil();
+        let (mut after, sources) = (Uuid::nil(), Sources::load(tx)?);
         loop {
             let objects = claims::objects_after(tx, after, CHUNK)?;
             let Some(last) = objects.last() else { return Ok(()) };
             after = *last;
-            let claims = claims_of(tx, &objects, views)?;
+            let claims = claims_of(tx, &objects, views, &sources)?;
             self.look_at(views, &claims);
             // Judged by another configuration than that of the last run, everything would differ.
             let views = views.iter().filter(|_| self.wanted.left_out.is_none());
@@ -100,6 +101,14 @@ impl Judging {
         }
     }
 
+    /// Whether the claim's event is being merged, or that of a copy, which decides on the claim too.
+    fn is_unfinished(&self, claim: &FullClaim) -> bool {
+        let is_in_work = |event: EventKey<'_>| self.unfinished.contains(&EventOfSource::of(event));
+        let FullClaim { row, elsewhere, .. } = claim;
+        is_in_work(row.event_key())
+            || elsewhere.copies(&row.source).any(|copy| is_in_work(copy.event_key()))
+    }
+
     fn compare(
         &mut self,
         tx: &Transaction<'_>,
@@ -117,9 +126,8 @@ impl Judging {
         // merged.
         let moving: BTreeSet<Uuid> = claims
             .iter()
-            .map(|claim| &claim.row)
-            .filter(|claim| self.unfinished.contains(&EventOfSource::of(claim.event_key())))
-            .map(|claim| view.key(claim))
+            .filter(|claim| self.is_unfinished(claim))
+            .map(|claim| view.key(&claim.row))
             .chain(outcome.waiting)
             .collect();
         let standing: Vec<&Merged> =

@@ -143,6 +143,14 @@ impl Origin {
         tag_changes::since(tx, source, facts.id, since)
     }
 
+    /// Whether it shows an event that was published at some time. What was never published says nothing to others.
+    pub(super) fn has_published(&self) -> bool {
+        match self {
+            Self::Push { .. } => true,
+            Self::Read(shown) => shown.published || shown.publication > 0,
+        }
+    }
+
     pub(super) fn is_read(&self) -> bool {
         matches!(self, Self::Read(_))
     }

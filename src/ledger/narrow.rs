@@ -5,6 +5,7 @@
 use uuid::Uuid;
 
 use super::change::Change;
+use super::elsewhere;
 use super::sql::{Result, SqlError, Transaction};
 use super::tables::claims::{self, ClaimGroup};
 use super::tables::events;
@@ -80,7 +81,7 @@ fn apply_to_claims(
     shown: &AudienceShown,
     change: &Change<'_>,
 ) -> Result<Narrowed> {
-    let (mut differs, mut objects) = (false, Vec::new());
+    let (mut differs, mut objects, mut attributes) = (false, Vec::new(), Vec::new());
     for claim in claims::of_group(tx, event, group)? {
         let mut facts = claim.facts.read()?;
         let Some(before) = audience(&facts, group) else { continue };
@@ -104,9 +105,14 @@ fn apply_to_claims(
         }
         claims::alter(tx, event.claim(claim.place), &facts)?;
         objects.push(claim.object);
+        attributes.push(claim.place.attribute);
     }
-    let affected = if objects.is_empty() { Affected::Nothing } else { Affected::Objects(objects) };
-    Ok(Narrowed { differs, affected })
+    if objects.is_empty() {
+        return Ok(Narrowed { differs, affected: Affected::Nothing });
+    }
+    let sources = change.sources(tx)?;
+    objects.extend(elsewhere::objects_beside(tx, &sources, event.source, attributes.into_iter())?);
+    Ok(Narrowed { differs, affected: Affected::Objects(objects) })
 }
 
 fn audience(facts: &ClaimFacts, group: ClaimGroup) -> Option<Audience> {

@@ -107,7 +107,7 @@ fn withdrawn(
     // Each claim that ends leaves a tombstone of its own. But what is not known yet, of the attribute or of
     // the object's other attributes, may be on its way in an older snapshot.
     if events.is_empty() || matches!(ending.group, ClaimGroup::OfMispObject(_)) {
-        withdraw::remember(unit, source, &ending, change.opened_at)?;
+        withdraw::remember(unit, source, &ending, change)?;
     }
     // Before anything ends: what the ledger holds tells whether the audience is another one.
     let unfinished = match audience(withdrawal) {

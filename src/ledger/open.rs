@@ -22,6 +22,11 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// The version of the schema, which the file keeps as its `user_version`.
 const VERSION: i64 = 1;
 
+/// The indices that a file of an earlier release with the same version lacks.
+const ADDED_INDICES: &str =
+    "CREATE INDEX IF NOT EXISTS tombstones_by_attribute ON tombstones (attribute);
+     CREATE INDEX IF NOT EXISTS sightings_by_attribute ON sightings (attribute);";
+
 /// What SQLite keeps of the file in memory, KiB: the writer's, and each reader's.
 const WRITER_CACHE: i64 = 8_000;
 const READER_CACHE: i64 = 1_000;
@@ -130,7 +135,8 @@ impl OpenError {
 fn bring_schema(writer: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let describe = |error: SqlError| OpenError::of(path, &error);
     if !writer.is_empty().map_err(describe)? {
-        return check_version(writer, path);
+        check_version(writer, path)?;
+        return writer.run(ADDED_INDICES).map_err(describe);
     }
     // In one transaction, so that a file has the whole schema and its version, or nothing.
     let create = format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT");

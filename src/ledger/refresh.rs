@@ -2,11 +2,13 @@
 //! objects become part of a change.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use uuid::Uuid;
 
 use super::change::Change;
 use super::context;
+use super::elsewhere;
 use super::full_claims::{FullClaim, KnownEvents, claims_of};
 use super::generations::Generations;
 use super::merge::{MergeOutcome, Merged, merge};
@@ -28,11 +30,28 @@ pub(super) fn refresh(
     change: &mut Change<'_>,
 ) -> Result<()> {
     let mut events = KnownEvents::default();
+    let sources = if objects.is_empty() { Rc::default() } else { change.sources(tx)? };
     for objects in objects.chunks(CHUNK) {
-        let claims = claims_of(tx, objects, change.views)?;
+        let claims = claims_of(tx, objects, change.views, &sources)?;
         refresh_claims(tx, objects, &claims, &mut events, change)?;
     }
     Ok(())
+}
+
+/// Judges and merges again the claims on these observables, and those that other sources make by these attributes of
+/// `source`: what one source says of an attribute decides on its copies too.
+pub(super) fn refresh_with_copies(
+    tx: &Transaction<'_>,
+    source: &str,
+    mut objects: Vec<Uuid>,
+    attributes: impl Iterator<Item = Uuid>,
+    change: &mut Change<'_>,
+) -> Result<()> {
+    let sources = change.sources(tx)?;
+    objects.extend(elsewhere::objects_beside(tx, &sources, source, attributes)?);
+    objects.sort_unstable();
+    objects.dedup();
+    refresh(tx, &objects, change)
 }
 
 /// The same where the caller has all the claims on these observables, in [order](super::full_claims::sort).

@@ -207,6 +207,8 @@ CREATE TABLE tombstones (
     withdrawn_at BIGINT NOT NULL,
     PRIMARY KEY (source, attribute, object)
 );
+-- What another source withdrew outdates a claim.
+CREATE INDEX tombstones_by_attribute ON tombstones (attribute);
 CREATE INDEX tombstones_by_age ON tombstones (withdrawn_at);
 
 -- Publications that a webhook announced and nothing confirmed yet.
@@ -327,6 +329,8 @@ CREATE TABLE sightings (
     heard_at  BIGINT NOT NULL,
     PRIMARY KEY (source, attribute, sighting, value)
 );
+-- They count for the attribute, whichever source shows them.
+CREATE INDEX sightings_by_attribute ON sightings (attribute);
 CREATE INDEX sightings_by_event ON sightings (source, event);
 CREATE INDEX sightings_by_age ON sightings (heard_at);
 

@@ -75,13 +75,21 @@ impl Chunks {
 pub(super) struct Chunk {
     pub claims: Vec<Claim>,
     /// Attributes that the snapshot shows and that make no claim: they are deleted, or their type or value makes none.
-    pub silent: Vec<Uuid>,
+    pub silent: Vec<SilentAttribute>,
     /// False positives and expirations of the attributes that make claims.
     pub sighted: Vec<Sighted>,
     /// Scores of decaying models for these attributes. Only a read has them.
     pub decays: Vec<DecayTold>,
     /// The last chunk has them.
     pub totals: Option<Arc<Totals>>,
+}
+
+/// An attribute that makes no claim.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SilentAttribute {
+    pub attribute: Uuid,
+    /// `Attribute.timestamp`, Unix seconds; 0: it tells none.
+    pub timestamp: i64,
 }
 
 /// The totals of a whole snapshot.
@@ -295,7 +303,11 @@ impl Conversion<'_> {
             }
             Err(reason) => {
                 self.totals.skipped.add(reason);
-                self.chunk.silent.push(attribute.uuid);
+                // A time in milliseconds would be newer than any other.
+                let is_timed = reason != Reason::InvalidTimestamp;
+                let timestamp = if is_timed { attribute.timestamp } else { 0 };
+                let attribute = attribute.uuid;
+                self.chunk.silent.push(SilentAttribute { attribute, timestamp });
             }
         }
     }

@@ -3,7 +3,9 @@
 use uuid::Uuid;
 
 use super::change::Change;
-use super::refresh::refresh;
+use super::elsewhere;
+use super::refresh::refresh_with_copies;
+use super::sources::Sources;
 use super::sql::{Result, SqlError, Transaction};
 use super::tables::claims::{self, STEP};
 use super::tables::events;
@@ -62,15 +64,22 @@ fn apply_to_attribute(
     tag: &TagChange,
     heard: i64,
 ) -> Result<Affected> {
-    let mut objects = Vec::new();
+    let (mut objects, mut attributes) = (Vec::new(), Vec::new());
     for claim in claims::of_attribute_id(tx, event, attribute_id)? {
         let mut facts = claim.facts.read()?;
         if change_tags(&mut facts.tags, tag, heard) {
             claims::alter(tx, event.claim(claim.place), &facts)?;
             objects.push(claim.object);
+            attributes.push(claim.place.attribute);
         }
     }
-    if objects.is_empty() { Ok(Affected::Nothing) } else { Ok(Affected::Objects(objects)) }
+    if objects.is_empty() {
+        return Ok(Affected::Nothing);
+    }
+    // The marking of one copy counts for all of them.
+    let sources = Sources::load(tx)?;
+    objects.extend(elsewhere::objects_beside(tx, &sources, event.source, attributes.into_iter())?);
+    Ok(Affected::Objects(objects))
 }
 
 /// Returns whether anything changed. A tag that was put on and taken off again since the publication is removed. A tag
@@ -153,10 +162,9 @@ pub(super) fn refresh_event(
     change: &mut Change<'_>,
 ) -> Result<Option<EventCursor>> {
     let claims = claims::after(tx, event, after.unwrap_or(EventCursor::BEGINNING))?;
-    let mut objects: Vec<Uuid> = claims.iter().map(|claim| claim.object).collect();
-    objects.sort_unstable();
-    objects.dedup();
-    refresh(tx, &objects, change)?;
+    let objects = claims.iter().map(|claim| claim.object).collect();
+    let attributes = claims.iter().map(|claim| claim.at.place.attribute);
+    refresh_with_copies(tx, event.source, objects, attributes, change)?;
     let last = claims.last().map(|claim| claim.at);
     Ok(last.filter(|_| claims.len() == STEP))
 }

@@ -255,6 +255,7 @@ impl Views {
     /// Why no view admits a claim, in the first one's words; `None` if any does.
     pub(super) fn objection(
         &self,
+        source: &str,
         event: &EventFacts,
         claim: &ClaimFacts,
         observable: &Observable,
@@ -265,7 +266,8 @@ impl Views {
         let side_facts = &SideFacts { warned, ..SideFacts::default() };
         let mut first = None;
         for view in self.iter() {
-            match view.judge.admit(event, claim, observable, side_facts) {
+            let admit = || view.judge.admit(event, claim, observable, side_facts);
+            match view.judge.hears(source).and_then(|()| admit()) {
                 Ok(()) => return None,
                 Err(reason) => first = first.or(Some(reason)),
             }

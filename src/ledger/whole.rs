@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Ledger;
 use super::change::Change;
+use super::copies;
 use super::owner::Unit;
 use super::refresh::refresh;
 use super::sql::{Result, Transaction};
@@ -60,6 +61,8 @@ pub(super) fn delete(
     // A webhook's publication from before must not stand in for one of a deleted event.
     announced::forget(unit, key)?;
     show_deletion(unit, event, claims::count_of_event(unit, key)?, change.opened_at);
+    // Without the event the source says nothing of its attributes any more, not even that it deleted some.
+    copies::let_go(unit, key, |_| true, i64::MAX, change)?;
     begin(context, unit, event, Whole::End, change)
 }
 

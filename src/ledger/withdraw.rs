@@ -2,12 +2,12 @@
 //! from bringing them back. `merge` then finds the objects that have no claim left, and `refresh` withdraws these
 //! objects.
 
-use std::collections::HashSet;
+use std::iter;
 
 use uuid::Uuid;
 
 use super::change::Change;
-use super::refresh::refresh;
+use super::refresh::refresh_with_copies;
 use super::sql::{Result, Transaction};
 use super::tables::claims::{self, ClaimGroup, EventClaim, STEP};
 use super::tables::keys::{ClaimKey, ClaimPlace, EventCursor, EventKey};
@@ -58,9 +58,11 @@ pub(super) fn remember(
     tx: &Transaction<'_>,
     source: &str,
     withdrawal: &Ending,
-    now: i64,
+    change: &mut Change<'_>,
 ) -> Result<()> {
-    tombstones::bury(tx, source, &withdrawal.tombstone(), now)
+    let tombstone = withdrawal.tombstone();
+    tombstones::bury(tx, source, &tombstone, change.opened_at)?;
+    refresh_with_copies(tx, source, Vec::new(), iter::once(tombstone.attribute), change)
 }
 
 /// Ends the claims of an attribute or object in one event, except those that are kept.
@@ -96,7 +98,9 @@ pub(super) fn withdraw(
         // The ledger no longer holds what the snapshot said, so the same snapshot counts as news.
         events::touch(tx, event)?;
     }
-    refresh_objects(tx, ending.iter().map(|claim| claim.object), change)?;
+    let objects = ending.iter().map(|claim| claim.object).collect();
+    let attributes = ending.iter().map(|claim| claim.place.attribute);
+    refresh_with_copies(tx, event.source, objects, attributes, change)?;
     Ok(Withdrawn::Claims(ending.len()))
 }
 
@@ -126,16 +130,8 @@ pub(super) fn end_claims(
     let places: Vec<ClaimPlace> = going.iter().map(|claim| claim.at.place).collect();
     claims::delete(tx, event, &places)?;
     held::forget_gone(tx, event)?;
-    refresh_objects(tx, going.iter().map(|claim| claim.object), change)?;
+    let objects = going.iter().map(|claim| claim.object).collect();
+    refresh_with_copies(tx, event.source, objects, places.iter().map(|at| at.attribute), change)?;
     // A full step may have been the last; then the next one finds nothing.
     Ok(going.len() >= STEP)
-}
-
-fn refresh_objects(
-    tx: &Transaction<'_>,
-    objects: impl Iterator<Item = Uuid>,
-    change: &mut Change<'_>,
-) -> Result<()> {
-    let objects: HashSet<Uuid> = objects.collect();
-    refresh(tx, &objects.into_iter().collect::<Vec<_>>(), change)
 }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
+use super::elsewhere::{Spoken, Statement};
 use super::{Added, Application};
 use crate::ledger::change::Change;
 use crate::ledger::judgement::Origin;
@@ -24,6 +25,8 @@ pub(super) struct Adding<'a> {
     pub stored: Cow<'a, HashMap<ClaimPlace, KnownDigest>>,
     /// What was heard of tags and the snapshot may not show.
     pub heard: TagChanges,
+    /// What the chunk says of copies in other sources. `None`: there is one source.
+    pub spoken: Option<Spoken>,
     pub added: Added,
 }
 
@@ -45,7 +48,8 @@ impl Adding<'_> {
         chunk: &Chunk,
         change: &Change<'_>,
     ) -> Result<ComparedChunk> {
-        self.added.shown.extend(&chunk.silent);
+        self.added.shown.extend(chunk.silent.iter().map(|one| one.attribute));
+        self.hear_silent(chunk);
         self.added.shown.extend(chunk.claims.iter().map(|claim| claim.attribute));
         let mut claims = Vec::with_capacity(chunk.claims.len());
         for claim in &chunk.claims {
@@ -53,6 +57,17 @@ impl Adding<'_> {
         }
         self.drop_withdrawn(tx, &mut claims)?;
         Ok(self.compare(claims))
+    }
+
+    /// Takes in what the snapshot says of attributes that claim nothing.
+    fn hear_silent(&mut self, chunk: &Chunk) {
+        let Some(spoken) = &mut self.spoken else { return };
+        if self.application.origin.has_published() {
+            let said = chunk.silent.iter().map(|one| {
+                (one.attribute, Statement { timestamp: one.timestamp, ..Statement::default() })
+            });
+            spoken.statements.extend(said);
+        }
     }
 
     /// The stored claim at this place, if the snapshot has not mentioned it so far.
@@ -80,6 +95,10 @@ impl Adding<'_> {
                 application.mark_tags(tx, &mut claim, stored, shown)?
             }
             Origin::Read(shown) => {
+                if let Some(spoken) = self.spoken.as_mut().filter(|_| shown.keeps_published()) {
+                    let object = change.views.object_key(&claim.observable);
+                    spoken.hear_edit(&claim, object);
+                }
                 if !application.keep_published(tx, &mut claim, shown, stored, change)? {
                     let ended =
                         stored.map(|KnownDigest { object, .. }| PlacedObject { place, object });
@@ -122,6 +141,9 @@ impl Adding<'_> {
         let (outdated, standing): (Vec<Tombstone>, Vec<Tombstone>) =
             found.partition(|tombstone| origin.outdates(tombstone));
         tombstones::end(tx, source, &outdated)?;
+        if let Some(spoken) = &mut self.spoken {
+            spoken.touched.extend(outdated.iter().map(|tombstone| tombstone.attribute));
+        }
         if standing.is_empty() {
             return Ok(());
         }
@@ -166,6 +188,13 @@ impl Adding<'_> {
             }
             if is_same { same.push(new) } else { altered.push(new) }
         }
+        if let Some(spoken) = &mut self.spoken {
+            let altered =
+                altered.iter().map(|new| (new.claim.attribute, new.claim.facts.timestamp));
+            spoken.altered.extend(altered);
+            let touched = same.iter().filter(|_| head.changed).map(|new| new.claim.attribute);
+            spoken.touched.extend(touched);
+        }
         // `write` takes them off in this order while it goes through the observables.
         altered.sort_unstable_by_key(|new| (new.object, new.place()));
         // An unchanged claim is merged only with a changed one on the same observable. The others are let go
@@ -181,6 +210,6 @@ impl Adding<'_> {
 impl Application {
     fn objection(&self, claim: &Claim, change: &Change<'_>) -> Option<Reason> {
         let Claim { facts, observable, .. } = claim;
-        change.views.objection(&self.head.facts, facts, observable)
+        change.views.objection(&self.source, &self.head.facts, facts, observable)
     }
 }

@@ -12,7 +12,7 @@ use crate::ledger::change::Change;
 use crate::ledger::guard;
 use crate::ledger::judgement::Origin;
 use crate::ledger::owner::Unit;
-use crate::ledger::refresh::refresh;
+use crate::ledger::refresh::refresh_with_copies;
 use crate::ledger::sql::{Result, Transaction};
 use crate::ledger::tables::claims::{self, PlacedObject, STEP};
 use crate::ledger::tables::events::{self, SnapshotEnd};
@@ -67,9 +67,11 @@ impl Application {
         };
         if self.head.changed {
             // Judged by the event as it is now: a tag may forbid what stands.
-            let still = absent.iter().filter(|claim| kept.contains(&claim.place));
-            refresh(unit, &objects_of(still), change)?;
+            let still: Vec<PlacedObject> =
+                absent.iter().filter(|claim| kept.contains(&claim.place)).copied().collect();
+            refresh_claims_of(unit, &self.source, &still, change)?;
         }
+        self.let_go(unit, last, change)?;
         let going = absent.iter().filter(|claim| !kept.contains(&claim.place));
         let all = self.ended.iter().chain(&last.ended).chain(&told).chain(going);
         let ending: Arc<[PlacedObject]> = all.copied().collect();
@@ -105,7 +107,7 @@ impl EndingSnapshot {
             claims::delete(tx, self.key(), &places)?;
             held::forget_gone(tx, self.key())?;
         }
-        refresh(tx, &objects_of(going), change)?;
+        refresh_claims_of(tx, &self.source, going, change)?;
         self.counts.gone += going.len();
         self.left = from;
         Ok(self.left == 0)
@@ -124,10 +126,17 @@ impl EndingSnapshot {
     }
 }
 
-/// The observables of these claims, each once and in order.
-pub(super) fn objects_of<'c>(claims: impl IntoIterator<Item = &'c PlacedObject>) -> Vec<Uuid> {
-    let mut objects: Vec<Uuid> = claims.into_iter().map(|claim| claim.object).collect();
-    objects.sort_unstable();
-    objects.dedup();
-    objects
+/// Merges again what these claims are, or were, about.
+fn refresh_claims_of(
+    tx: &Transaction<'_>,
+    source: &str,
+    claims: &[PlacedObject],
+    change: &mut Change<'_>,
+) -> Result<()> {
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let objects = claims.iter().map(|claim| claim.object).collect();
+    let attributes = claims.iter().map(|claim| claim.place.attribute);
+    refresh_with_copies(tx, source, objects, attributes, change)
 }

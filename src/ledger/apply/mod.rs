@@ -2,6 +2,7 @@
 //! that only adds. The last transactions end the claims that the snapshot no longer holds.
 
 mod adding;
+mod elsewhere;
 mod ending;
 mod keeping;
 
@@ -24,6 +25,7 @@ use super::tables::events::{self, EventStage};
 use super::tables::keys::{ClaimPlace, EventKey};
 use crate::pure::convert::{Claim, ClaimFacts, EventFacts, Skipped};
 use adding::{Adding, ComparedChunk};
+use elsewhere::Spoken;
 pub(super) use ending::EndingSnapshot;
 
 /// What an event's snapshot did to its claims.
@@ -137,11 +139,16 @@ impl Application {
                 false => Cow::Owned(claims::digests(tx, self.key())?),
             },
             heard: self.origin.tags_heard(tx, &self.source, &self.head.facts)?,
+            spoken: change.sources(tx)?.are_several().then(Spoken::default),
             added: Added::default(),
         };
         let compared = adding.compare_chunk(tx, chunk, change)?;
-        let added = adding.added;
+        let Adding { added, spoken, .. } = adding;
+        let merged = compared.touched.clone();
         self.write(tx, compared, change)?;
+        if let Some(spoken) = spoken {
+            self.speak(tx, &spoken, &merged, change)?;
+        }
         Ok(Some(added))
     }
 
@@ -167,6 +174,7 @@ impl Application {
         let written = claims::write(tx, self.key(), altered, change.opened_at)?;
         let mut written = written.into_iter().peekable();
         let mut events = KnownEvents::default();
+        let sources = change.sources(tx)?;
         // One value for the whole step, although other lists may come into force meanwhile.
         let lists = change.views.warninglists().now();
         for objects in touched.chunks(CHUNK) {
@@ -197,6 +205,7 @@ impl Application {
             );
             // `merge` takes the claims of an observable from a run of neighbours.
             full_claims::sort(&mut merging);
+            full_claims::look_elsewhere(tx, &sources, &mut merging)?;
             refresh_claims(tx, objects, &merging, &mut events, change)?;
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! Tests that merging the claims in memory gives the same result as reading all claims back from the ledger.
+//! Tests that merging the claims in memory gives the same result as reading all claims back from the ledger, and that
+//! whatever one source says of an attribute has its copies in the other one merged again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +8,16 @@ use proptest::prelude::*;
 
 use super::super::begin::{self, Begun};
 use super::super::beside::{self, DecayTold, Sighted};
+use super::super::copies;
 use super::super::sql::{ParameterType, Statement, values};
-use super::super::tables::keys::EventCursor;
 use super::super::tables::packed::UnpackedBody;
 use super::super::withdraw::{self, Ending};
 use super::super::{Ledger, Member, Moment, Settlement, Views, tags};
 use super::*;
 use crate::config::LedgerConfig;
 use crate::ledger::refresh::refresh;
+use crate::ledger::snapshot::SilentAttribute;
+use crate::ledger::tables::events::DeletedAt;
 use crate::notice::TagChange;
 use crate::pure::convert::{ClusterFacts, ClusterKind, TagFacts};
 use crate::pure::misp::{Decay, Sighting, SightingKind};
@@ -57,6 +60,8 @@ struct ShownAttribute {
     tag: u8,
     to_ids: bool,
     timestamp: i64,
+    /// It makes no claim (any more).
+    is_silent: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -80,24 +85,27 @@ enum Small {
     TagAttribute { event: u8, attribute: u8, tag: u8, attached: bool },
     TagEvent { event: u8, tag: u8, attached: bool },
     Withdraw { event: u8, attribute: u8 },
+    Delete { event: u8 },
     Deliver,
 }
 
 fn shown() -> impl Strategy<Value = ShownAttribute> {
-    (0..4_u8, 0..3_u8, any::<bool>(), 0..5_u8, any::<bool>(), 0..2_i64).prop_map(
-        |(attribute, value, is_url, tag, to_ids, timestamp)| ShownAttribute {
+    let is_silent = proptest::bool::weighted(0.15);
+    (0..4_u8, 0..3_u8, any::<bool>(), 0..5_u8, any::<bool>(), 0..3_i64, is_silent).prop_map(
+        |(attribute, value, is_url, tag, to_ids, timestamp, is_silent)| ShownAttribute {
             attribute,
             value,
             is_url,
             tag,
             to_ids,
             timestamp,
+            is_silent,
         },
     )
 }
 
 fn small() -> impl Strategy<Value = Small> {
-    let event = || 0..2_u8;
+    let event = || 0..EVENTS;
     let attribute = || 0..5_u8;
     prop_oneof![
         (event(), attribute(), any::<bool>(), proptest::option::of(0..4_u8)).prop_map(
@@ -126,13 +134,14 @@ fn small() -> impl Strategy<Value = Small> {
             attached
         }),
         (event(), attribute()).prop_map(|(event, attribute)| Small::Withdraw { event, attribute }),
+        event().prop_map(|event| Small::Delete { event }),
         Just(Small::Deliver),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let chunk = || proptest::collection::vec(shown(), 0..5);
-    let publish = (0..2_u8, 0..5_u8, chunk(), chunk(), small()).prop_map(
+    let publish = (0..EVENTS, 0..5_u8, chunk(), chunk(), small()).prop_map(
         |(event, tag, first, second, between)| Step::Publish {
             event,
             tag,
@@ -140,7 +149,7 @@ fn step() -> impl Strategy<Value = Step> {
             between,
         },
     );
-    prop_oneof![2 => publish, 1 => small().prop_map(Step::Small)]
+    prop_oneof![3 => publish, 1 => small().prop_map(Step::Small)]
 }
 
 fn tag(number: u8) -> Option<TagFacts> {
@@ -150,12 +159,30 @@ fn tag(number: u8) -> Option<TagFacts> {
     Some(TagFacts { name, ..TagFacts::default() })
 }
 
+/// Two of each source. The first source's first event is synchronised with the second source's first one, and likewise
+/// the second ones.
+const EVENTS: u8 = 4;
+
 fn attribute_uuid(event: u8, attribute: u8) -> Uuid {
-    Uuid::from_u128(u128::from(event) * 100 + u128::from(attribute) + 1_000)
+    Uuid::from_u128(u128::from(event % 2) * 100 + u128::from(attribute) + 1_000)
 }
 
 fn event_uuid(event: u8) -> Uuid {
-    Uuid::from_u128(u128::from(event) + 1)
+    Uuid::from_u128(u128::from(event % 2) + 1)
+}
+
+fn source_of(event: u8) -> &'static str {
+    if event < 2 { "misp" } else { "sector" }
+}
+
+fn event_key(event: u8) -> EventKey<'static> {
+    EventKey::new(source_of(event), event_uuid(event))
+}
+
+/// Some time ago, a little later, or in the future: that counts as when it was heard.
+fn timestamp_of(shown: &ShownAttribute) -> i64 {
+    let later = if shown.timestamp == 2 { 50 } else { shown.timestamp * 5_000 };
+    NOW / 1_000 - 100 + later
 }
 
 fn observable(value: u8, is_url: bool, part: u8) -> Observable {
@@ -171,8 +198,7 @@ fn claims_of_attribute(event: u8, shown: &ShownAttribute) -> impl Iterator<Item 
         attribute_id: i64::from(event) * 100 + i64::from(shown.attribute) + 1,
         kind: if shown.is_url { "url".into() } else { "domain".into() },
         to_ids: shown.to_ids,
-        // The last one is in the future: it counts as when it was heard.
-        timestamp: NOW / 1_000 - 100 + shown.timestamp * 5_000,
+        timestamp: timestamp_of(shown),
         tags: tag(shown.tag).into_iter().collect(),
         ..ClaimFacts::default()
     };
@@ -184,6 +210,17 @@ fn claims_of_attribute(event: u8, shown: &ShownAttribute) -> impl Iterator<Item 
         observable: observable(value, is_url, part),
         facts: facts.clone(),
     })
+}
+
+fn chunk_of(event: u8, shown: Vec<ShownAttribute>) -> Arc<Chunk> {
+    let (silent, claiming): (Vec<_>, Vec<_>) = shown.into_iter().partition(|shown| shown.is_silent);
+    let silent = silent.iter().map(|shown| SilentAttribute {
+        attribute: attribute_uuid(event, shown.attribute),
+        timestamp: timestamp_of(shown),
+    });
+    let claims = claiming.iter().flat_map(|shown| claims_of_attribute(event, shown));
+    let (claims, silent) = (claims.collect(), silent.collect());
+    Arc::new(Chunk { claims, silent, ..Chunk::default() })
 }
 
 struct SmallWorld {
@@ -198,11 +235,11 @@ struct SmallWorld {
 
 impl SmallWorld {
     async fn new() -> Self {
-        Self::with(&["expires", "revokes", "each"]).await
+        Self::with(&["expires", "revokes", "each"], &["misp", "sector"]).await
     }
 
-    /// With these targets, each with a view of its own.
-    async fn with(targets: &[&str]) -> Self {
+    /// With these targets, each with a view of its own, and these sources.
+    async fn with(targets: &[&str], sources: &[&str]) -> Self {
         let folder = tempfile::TempDir::new().unwrap();
         let config = LedgerConfig {
             data_dir: folder.path().to_owned(),
@@ -239,6 +276,8 @@ impl SmallWorld {
             unit.execute_each(&REGISTER, names.iter().map(|(target, view)| values![target, view]))
         };
         ledger.write(register).await.unwrap();
+        let sources: Vec<String> = sources.iter().map(|source| (*source).to_owned()).collect();
+        ledger.register_sources(&sources).await.unwrap();
         let published = NOW / 1_000 - 1_000;
         Self { ledger, views, published, now: NOW, _folder: folder }
     }
@@ -294,21 +333,24 @@ impl SmallWorld {
             }],
             ..EventFacts::default()
         };
-        let [first, second] = chunks.map(|shown| {
-            let claims = shown.iter().flat_map(|shown| claims_of_attribute(event, shown)).collect();
-            Arc::new(Chunk { claims, ..Chunk::default() })
-        });
+        let [first, second] = chunks.map(|shown| chunk_of(event, shown));
         let begun = self
             .work(move |unit, change| {
                 let origin = Origin::Push { received: NOW / 1_000 };
-                let begun = begin::begin(unit, "misp", &facts, timestamp, origin)?;
-                let Begun::Started(mut application) = begun else { return Ok(None) };
+                let begun = begin::begin(unit, source_of(event), &facts, timestamp, origin)?;
+                let mut application = match begun {
+                    Begun::Started(application) => application,
+                    Begun::Deleted => return Ok(None),
+                    other @ (Begun::Unchanged | Begun::Stale | Begun::Overtaken) => {
+                        panic!("it is newer: {other:?}")
+                    }
+                };
                 let added = application.add(unit, &first, change)?;
                 application.advance(&added.unwrap());
                 Ok(Some(application))
             })
             .await;
-        let Some(application) = begun else { panic!("it is newer") };
+        let Some(application) = begun else { return };
         self.go_small(between).await;
         self.work(move |unit, change| {
             let Some(added) = application.add(unit, &second, change)? else { return Ok(()) };
@@ -332,21 +374,13 @@ impl SmallWorld {
                 let values = values.into_iter().collect();
                 let attribute = attribute_uuid(event, attribute);
                 self.work(move |unit, change| {
-                    let key = EventKey::new("misp", event_uuid(event));
+                    let key = event_key(event);
                     let one = Sighted { attribute, sighting, values: Vec::clone(&values) };
                     beside::take_in_sightings(unit, key, &[one], change)
                 })
                 .await;
             }
-            Small::Decayed { event, attribute, score } => {
-                let attribute = attribute_uuid(event, attribute);
-                let decay = score.map(|tens| Decay { decayed: tens < 3, score: tens * 10 });
-                self.work(move |unit, change| {
-                    let key = EventKey::new("misp", event_uuid(event));
-                    beside::take_in_decay(unit, key, &[DecayTold { attribute, decay }], change)
-                })
-                .await;
-            }
+            Small::Decayed { event, attribute, score } => self.decay(event, attribute, score).await,
             Small::Suppress(value) => {
                 let value = observable(value, value % 2 == 0, value % 3).value;
                 self.ledger.suppress(&self.views, &value, "", None, self.now).await.unwrap();
@@ -366,15 +400,38 @@ impl SmallWorld {
                 let group = ClaimGroup::OfAttribute(attribute_uuid(event, attribute));
                 let timestamp = NOW / 1_000 - 99;
                 self.work(move |unit, change| {
-                    let key = EventKey::new("misp", event_uuid(event));
+                    let key = event_key(event);
                     let ending =
                         Ending { group, timestamp, keep: None, ids_only: false, why: "deleted" };
                     withdraw::withdraw(unit, key, &ending, change).map(drop)
                 })
                 .await;
             }
+            Small::Delete { event } => self.delete(event).await,
             Small::Deliver => self.work(|unit, _| unit.execute(&DELIVER, &[]).map(drop)).await,
         }
+    }
+
+    async fn delete(&self, event: u8) {
+        let heard = self.now;
+        self.work(move |unit, change| {
+            let key = event_key(event);
+            events::delete(unit, key, DeletedAt { timestamp: NOW / 1_000, heard })?;
+            copies::let_go(unit, key, |_| true, i64::MAX, change)?;
+            while withdraw::end_claims(unit, key, change)? {}
+            Ok(())
+        })
+        .await;
+    }
+
+    async fn decay(&self, event: u8, attribute: u8, score: Option<u8>) {
+        let attribute = attribute_uuid(event, attribute);
+        let decay = score.map(|tens| Decay { decayed: tens < 3, score: tens * 10 });
+        self.work(move |unit, change| {
+            let told = DecayTold { attribute, decay };
+            beside::take_in_decay(unit, event_key(event), &[told], change)
+        })
+        .await;
     }
 
     async fn tag(&self, event: u8, attribute_id: Option<i64>, number: u8, attached: bool) {
@@ -387,18 +444,14 @@ impl SmallWorld {
             attached,
         };
         self.work(move |unit, change| {
-            let key = EventKey::new("misp", event_uuid(event));
+            let key = event_key(event);
             if events::stored(unit, key)?.is_none() {
                 return Ok(());
             }
             match tags::apply(unit, key, &frame, NOW / 1_000)? {
                 tags::Affected::Nothing => Ok(()),
                 tags::Affected::Objects(objects) => refresh(unit, &objects, change),
-                tags::Affected::Event => {
-                    let all = claims::after(unit, key, EventCursor::BEGINNING)?;
-                    let objects: Vec<Uuid> = all.iter().map(|claim| claim.object).collect();
-                    refresh(unit, &objects, change)
-                }
+                tags::Affected::Event => tags::refresh_event(unit, key, None, change).map(drop),
             }
         })
         .await;
@@ -429,7 +482,7 @@ impl SmallWorld {
 #[tokio::test]
 async fn a_new_claim_takes_seven_statements_until_it_is_delivered() {
     const CLAIMS: u128 = 1_000;
-    let world = SmallWorld::with(&["expires"]).await;
+    let world = SmallWorld::with(&["expires"], &["misp"]).await;
     let count = async || world.ledger.write(|unit| Ok(unit.executed())).await.unwrap();
     let claim = |number: u128| Claim {
         attribute: Uuid::from_u128(number),
@@ -468,6 +521,7 @@ fn of_first(attribute: u8) -> Vec<ShownAttribute> {
         tag: 4,
         to_ids: true,
         timestamp: 0,
+        is_silent: false,
     }]
 }
 
@@ -568,6 +622,7 @@ async fn a_tag_between_two_chunks_stays_although_the_second_does_not_show_it() {
             tag: 1,
             to_ids: true,
             timestamp,
+            is_silent: false,
         };
         let chunks = [of_first(0), vec![second]];
         world.go(Step::Publish { event: 0, tag: 1, chunks, between }).await;

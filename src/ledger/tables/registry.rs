@@ -22,6 +22,7 @@ macro_rules! files {
 static FILES: &[(&str, &[&Statement])] = files![
     announced,
     claims,
+    claims::copies,
     claims::merging,
     claims::naming,
     claims::of_event,

@@ -6,21 +6,27 @@ use uuid::Uuid;
 use super::keys::EventKey;
 use crate::ledger::sql::{Result, Transaction, row, statements, values};
 
-/// The date of the newest expiration of a row of `claims`, joined with its event `e`, Unix milliseconds.
+/// The date of the newest expiration of a row of `claims`, Unix milliseconds.
+// Which one is the newest only the numbers of one source tell. Of the newest ones of several sources the latest date
+// counts.
 macro_rules! expires_at {
     () => {
-        "(SELECT s.at * 1000 FROM sightings s
-          WHERE s.source = e.source AND s.attribute = claims.attribute AND s.kind = 2
-          AND s.value IN (claims.value, '') ORDER BY s.number DESC, s.at DESC LIMIT 1)"
+        "(SELECT MAX(s.at) * 1000 FROM sightings s
+          WHERE s.attribute = claims.attribute AND s.kind = 2 AND s.value IN (claims.value, '')
+          AND NOT EXISTS (SELECT 1 FROM sightings newer
+              WHERE newer.source = s.source AND newer.attribute = s.attribute AND newer.kind = 2
+              AND newer.value IN (claims.value, '')
+              AND (newer.number, newer.at) > (s.number, s.at)))"
     };
 }
 pub(super) use expires_at;
 
-/// How many false positives were reported of a row of `claims`, joined with its event `e`.
+/// How many false positives were reported of the attribute of a row of `claims`. Each counts once, however many sources
+/// show it.
 macro_rules! false_positives {
     () => {
-        "(SELECT count(*) FROM sightings s
-          WHERE s.source = e.source AND s.attribute = claims.attribute AND s.kind = 1
+        "(SELECT count(DISTINCT s.sighting) FROM sightings s
+          WHERE s.attribute = claims.attribute AND s.kind = 1
           AND s.value IN (claims.value, ''))"
     };
 }
@@ -43,9 +49,7 @@ statements! {
     // A sighting counts as long as its attribute claims anything, whatever its age.
     FORGET_UNCLAIMED(Integer, Integer) = "DELETE FROM sightings
          WHERE heard_at > $1 AND heard_at <= $2 AND NOT EXISTS
-             (SELECT 1 FROM claims c JOIN events e ON e.number = c.event_number
-              WHERE e.source = sightings.source AND e.event = sightings.event
-              AND c.attribute = sightings.attribute)";
+             (SELECT 1 FROM claims c WHERE c.attribute = sightings.attribute)";
     NOT_AFTER(Integer) = "UPDATE sightings SET heard_at = $1 WHERE heard_at > $1";
 }
 

@@ -18,6 +18,11 @@ statements! {
     OF_ATTRIBUTE(Bytes) =
         "SELECT attribute, object, timestamp, ids_only, withdrawn_at FROM tombstones
          WHERE attribute = $1 ORDER BY withdrawn_at";
+    OF_ANY_SOURCE(Bytes) =
+        "SELECT source, attribute, object, timestamp, ids_only FROM tombstones
+         WHERE attribute = $1";
+    ALL(Integer) =
+        "SELECT source, attribute, object, timestamp, ids_only FROM tombstones LIMIT $1";
     /// The later of two withdrawals counts, of the same second the stricter.
     BURY(Text, Bytes, Bytes, Integer, Boolean, Integer) =
         "INSERT INTO tombstones (source, attribute, object, timestamp, ids_only, withdrawn_at)
@@ -34,13 +39,20 @@ statements! {
     // A read that began after the withdrawal shows what came of it, so the tombstone has done its work.
     END(Text, Bytes, Bytes) =
         "DELETE FROM tombstones WHERE source = $1 AND attribute = $2 AND object = $3";
+    // What keeps another source's claim out does so as long as that claim is there.
     FORGET_OLDER(Integer, Integer) =
         "DELETE FROM tombstones WHERE (source, attribute, object) IN
-             (SELECT source, attribute, object FROM tombstones WHERE withdrawn_at < $1 LIMIT $2)";
+             (SELECT t.source, t.attribute, t.object FROM tombstones t
+              WHERE t.withdrawn_at < $1 AND NOT EXISTS
+                  (SELECT 1 FROM claims c JOIN events e ON e.number = c.event_number
+                   WHERE c.attribute = t.attribute AND e.source <> t.source) LIMIT $2)";
     // Several may have been heard in one millisecond: fewer may be left, and never more.
     KEEP_NEWEST(Integer) =
         "DELETE FROM tombstones WHERE withdrawn_at <=
-             (SELECT withdrawn_at FROM tombstones ORDER BY withdrawn_at DESC LIMIT 1 OFFSET $1)";
+             (SELECT withdrawn_at FROM tombstones ORDER BY withdrawn_at DESC LIMIT 1 OFFSET $1)
+         AND NOT EXISTS
+             (SELECT 1 FROM claims c JOIN events e ON e.number = c.event_number
+              WHERE c.attribute = tombstones.attribute AND e.source <> tombstones.source)";
     NOT_AFTER(Integer) = "UPDATE tombstones SET withdrawn_at = $1 WHERE withdrawn_at > $1";
 }
 
@@ -79,6 +91,43 @@ impl Tombstone {
         let is_same_news = self.ids_only && !facts.to_ids;
         facts.timestamp < self.timestamp || (facts.timestamp == self.timestamp && !is_same_news)
     }
+}
+
+row! {
+    /// A tombstone of any source.
+    #[derive(Debug, Clone)]
+    pub(in crate::ledger) struct Buried {
+        pub source: String,
+        pub attribute: Uuid,
+        object: Uuid,
+        pub timestamp: i64,
+        ids_only: bool,
+    }
+}
+
+impl Buried {
+    /// Whether it is newer than another source's claim, which is on `object` and of `timestamp`. Of the same second the
+    /// withdrawal wins, unless it only switched `to_ids` off.
+    pub(in crate::ledger) fn outdates(&self, object: Uuid, timestamp: i64) -> bool {
+        let is_meant = self.object.is_nil() || self.object == object;
+        is_meant && (self.timestamp > timestamp || self.timestamp == timestamp && !self.ids_only)
+    }
+}
+
+/// The tombstones of these attributes, of any source.
+pub(in crate::ledger) fn of_any_source(
+    tx: &Transaction<'_>,
+    attributes: &[Uuid],
+) -> Result<Vec<Buried>> {
+    if attributes.len() > FEW {
+        let mut all: Vec<Buried> = tx.rows(&ALL, &values![FEW_ROWS + 1])?;
+        if all.len() <= FEW {
+            let attributes: HashSet<&Uuid> = attributes.iter().collect();
+            all.retain(|one| attributes.contains(&one.attribute));
+            return Ok(all);
+        }
+    }
+    tx.rows_each(&OF_ANY_SOURCE, attributes.iter().map(|attribute| values![attribute]))
 }
 
 /// The tombstones of these attributes, MISP objects and unknown events.

@@ -55,6 +55,10 @@ pub enum Reason {
     Suppressed,
     /// marked as a false positive by a tag of policy.false_positive_tags
     FalsePositive,
+    /// another MISP shows a newer version of the attribute
+    Outdated,
+    /// the MISP that shows it is not in policy.sources
+    SourceExcluded,
     /// it has no to_ids, and policy.to_ids asks for it
     ToIdsOff,
     /// its type is off: switch it on in [convert.types]

@@ -36,6 +36,10 @@ pub struct Policy {
     pub tlp_untagged: Untagged,
     /// Tags, with wildcards, and the marking that each counts as. `None`: it is no marking.
     pub tlp_tags: BTreeMap<String, Option<Mark>>,
+    /// The names of the sources whose claims count.
+    pub sources: Vec<String>,
+    /// The names of the sources whose warninglists count.
+    pub warninglists_from: Vec<String>,
     /// `true`: only attributes with `to_ids`.
     pub to_ids: bool,
     /// `true`: also addresses and hosts of private networks.

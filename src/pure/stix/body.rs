@@ -52,7 +52,8 @@ pub(super) struct Phases {
 pub(super) struct ExternalReference {
     pub source_name: &'static str,
     pub description: String,
-    pub url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     pub external_id: Uuid,
 }
 

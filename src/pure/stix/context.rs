@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use crate::pure::convert::{ClaimFacts, Since, TagFacts};
     use crate::pure::policy::{Judge, SideFacts};
-    use crate::pure::stix::{ClaimTimes, Sight};
+    use crate::pure::stix::{ClaimSource, ClaimTimes, Sight};
 
     fn merger(context: &[ContextKind]) -> Merger {
         let none = tempfile::NamedTempFile::new().unwrap();
@@ -274,6 +274,7 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(number, (event, claim))| Admitted {
+                source: ClaimSource::default(),
                 event,
                 attribute: Uuid::from_u128(number as u128),
                 claim,
@@ -388,6 +389,7 @@ mod tests {
         let admitted = Admitted {
             event: &source,
             attribute: Uuid::nil(),
+            source: ClaimSource::default(),
             claim: &claim,
             times: ClaimTimes::of(&claim, Sight::first(0), None),
             side_facts: SideFacts::default(),
@@ -428,6 +430,7 @@ mod tests {
             let admitted = Admitted {
                 event: &source,
                 attribute: Uuid::nil(),
+                source: ClaimSource::default(),
                 claim: &claim,
                 times: ClaimTimes::of(&claim, Sight::first(0), None),
                 side_facts: SideFacts::default(),

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::pure::convert::{ClaimFacts, EventFacts};
     use crate::pure::policy::SideFacts;
-    use crate::pure::stix::{ClaimTimes, Sight, TagsSaid};
+    use crate::pure::stix::{ClaimSource, ClaimTimes, Sight, TagsSaid};
     use uuid::Uuid;
 
     /// The default policy, but for `change`.
@@ -91,10 +91,15 @@ mod tests {
         let admitted = Admitted {
             event: &event,
             attribute: Uuid::nil(),
+            source: ClaimSource::default(),
             claim: &claim,
             times,
             side_facts: SideFacts::default(),
-            tags: TagsSaid { policy: judge.read_tags(&event, &claim), confidence: None },
+            tags: TagsSaid {
+                policy: judge.read_tags(&event, &claim),
+                confidence: None,
+                is_raised: false,
+            },
         };
         description(&admitted, judge).into_owned()
     }

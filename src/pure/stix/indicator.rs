@@ -96,7 +96,7 @@ impl Merger {
     /// What the tags of a claim and of its event say.
     pub fn read_tags(&self, event: &EventFacts, claim: &ClaimFacts) -> TagsSaid {
         let policy = self.judge.read_tags(event, claim);
-        TagsSaid { policy, confidence: self.tags.confidence(event, claim) }
+        TagsSaid { policy, confidence: self.tags.confidence(event, claim), is_raised: false }
     }
 
     /// Merges these claims of one observable into an indicator. `None`: there is no claim.
@@ -226,8 +226,8 @@ impl Merger {
         let mut newest_first: Vec<&Admitted<'_>> = claims.iter().collect();
         newest_first.sort_by_key(|claim| std::cmp::Reverse(by_age(claim)));
         let mut seen = BTreeSet::new();
-        let events =
-            newest_first.into_iter().map(|claim| claim.event).filter(|event| !event.uuid.is_nil());
+        newest_first.retain(|claim| !claim.event.uuid.is_nil() && seen.insert(claim.event.uuid));
+        newest_first.truncate(MAX_REFERENCES);
         // One claim that forbids naming the source is enough, whatever the event's other claims allow.
         let hidden: BTreeSet<Uuid> = claims
             .iter()
@@ -241,13 +241,21 @@ impl Merger {
                 format!("MISP event: {}", clean(&event.info, LONGEST_NAME))
             }
         };
-        let reference = |event: &EventFacts| ExternalReference {
-            source_name: "MISP",
-            description: title(event),
-            url: format!("{}/events/view/{}", self.rendering.public_url, event.uuid),
-            external_id: event.uuid,
+        // Of an event that stands in several sources, the one that was known first links to it.
+        let first = |event: Uuid| {
+            claims.iter().filter(|claim| claim.event.uuid == event).min_by_key(|one| one.source)
         };
-        events.filter(|event| seen.insert(event.uuid)).take(MAX_REFERENCES).map(reference).collect()
+        let link = |claim: &Admitted<'_>| {
+            let url = self.rendering.public_urls.of(claim.source.name)?;
+            Some(format!("{url}/events/view/{}", claim.event.uuid))
+        };
+        let reference = |newest: &Admitted<'_>| ExternalReference {
+            source_name: "MISP",
+            description: title(newest.event),
+            url: first(newest.event.uuid).and_then(link),
+            external_id: newest.event.uuid,
+        };
+        newest_first.into_iter().map(reference).collect()
     }
 }
 
@@ -257,11 +265,11 @@ fn above_even(score: u8) -> u8 {
     if score == 50 { 51 } else { score }
 }
 
-/// Whether nothing but publications says what it is sent with. Its confidence is never remembered.
+/// Whether nothing but its own publication says what it is sent with. Its confidence is never remembered.
 fn is_plain(claim: &Admitted<'_>) -> bool {
     let doubted =
         SideFacts { false_positives: claim.side_facts.false_positives, ..SideFacts::default() };
-    claim.side_facts == doubted
+    claim.side_facts == doubted && !claim.tags.is_raised
 }
 
 /// By the attribute's timestamp, then the uuids: a total order, so that merging has one result.
@@ -296,7 +304,7 @@ mod tests {
     use super::*;
     use crate::pure::convert::{ClaimFacts, Since, TagFacts};
     use crate::pure::policy::{OnLists, Warned};
-    use crate::pure::stix::{ClaimTimes, Expiry};
+    use crate::pure::stix::{ClaimSource, ClaimTimes, Expiry};
     use crate::pure::stix::{ExpireFrom, TagRules};
 
     fn merger() -> Merger {
@@ -304,7 +312,7 @@ mod tests {
             identity: Identity::Observable,
             withdraw: Withdraw::Expire,
             namespace: Uuid::nil(),
-            public_url: "https://misp.example".into(),
+            public_urls: [(String::new(), "https://misp.example".to_owned())].into_iter().collect(),
             default_confidence: 51,
             false_positive_points: 10,
             expiry: Expiry {
@@ -372,6 +380,7 @@ mod tests {
         Admitted {
             event,
             attribute: Uuid::from_u128(number),
+            source: ClaimSource::default(),
             claim,
             times,
             side_facts: SideFacts::default(),

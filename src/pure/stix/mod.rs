@@ -3,6 +3,7 @@
 
 mod body;
 mod context;
+mod copies;
 mod description;
 mod detection;
 mod document;
@@ -34,6 +35,7 @@ pub use sent::SentIndicator;
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::{SideFacts, TagVerdict};
 pub use context::{ContextId, ContextObject, Needed, relationship_id};
+pub use copies::{ClaimSource, CopyTags, Elsewhere, PublicUrls};
 pub use document::ContextKind;
 pub use observable::Observable;
 pub use time::timestamp;
@@ -44,6 +46,7 @@ pub use verdict::{KnownClaim, Verdict};
 pub struct Admitted<'a> {
     pub event: &'a EventFacts,
     pub attribute: Uuid,
+    pub source: ClaimSource<'a>,
     pub claim: &'a ClaimFacts,
     pub times: ClaimTimes,
     /// What the relay knows of it besides its publication.
@@ -56,6 +59,8 @@ pub struct Admitted<'a> {
 pub struct TagsSaid {
     policy: TagVerdict,
     confidence: Option<u8>,
+    /// Another source shows a stricter marking of the attribute than its own.
+    is_raised: bool,
 }
 
 /// How admitted claims become an indicator: everything that shapes its bytes.
@@ -65,8 +70,7 @@ pub struct Rendering {
     pub withdraw: Withdraw,
     /// Namespace of the UUIDv5 ids.
     pub namespace: Uuid,
-    /// Base of the links back to MISP, without a slash at the end.
-    pub public_url: String,
+    pub public_urls: PublicUrls,
     /// The confidence if no tag states one, 0 to 100.
     pub default_confidence: u8,
     /// By how much each false positive that was reported of an attribute lowers its confidence.

@@ -2,7 +2,11 @@
 
 use uuid::Uuid;
 
-use super::{Admitted, ClaimTimes, Indicator, Memo, Merger, Observable, Sight};
+use super::copies::one_of_each;
+use super::{
+    Admitted, ClaimSource, ClaimTimes, Elsewhere, Indicator, Memo, Merger, Observable, Sight,
+    TagsSaid,
+};
 use crate::pure::convert::{Claim, ClaimFacts, EventFacts, Reason};
 use crate::pure::misp::{self, Sighting};
 use crate::pure::policy::SideFacts;
@@ -13,6 +17,8 @@ pub struct KnownClaim<'a> {
     /// `None`: the event is not known, so the claim does not count.
     pub event: Option<&'a EventFacts>,
     pub attribute: Uuid,
+    pub source: ClaimSource<'a>,
+    pub elsewhere: Elsewhere<'a>,
     /// `None`: the facts cannot be read, so the claim does not count.
     pub facts: Option<&'a ClaimFacts>,
     pub sight: Sight,
@@ -35,6 +41,8 @@ impl<'a> KnownClaim<'a> {
         Self {
             event,
             attribute: claim.attribute,
+            source: ClaimSource::default(),
+            elsewhere: Elsewhere::default(),
             facts: Some(&claim.facts),
             sight: Sight::first(now),
             expires_at: misp::expires_at(sightings),
@@ -48,7 +56,7 @@ impl<'a> KnownClaim<'a> {
 pub struct Verdict<'a> {
     /// For each claim, in the given order, the reason why it does not count.
     pub reasons: Vec<Option<Reason>>,
-    /// The claims that count.
+    /// The claims that make the indicator: those that count, and of the copies of an attribute one.
     pub admitted: Vec<Admitted<'a>>,
     /// The indicator that they make. `None`: no claim counts.
     pub indicator: Option<Indicator>,
@@ -83,6 +91,7 @@ impl Merger {
             reasons.push(counts.as_ref().err().copied());
             admitted.extend(counts);
         }
+        let admitted = one_of_each(admitted);
         let indicator = self.merge(memo, id, observable, &admitted);
         Verdict { reasons, admitted, indicator }
     }
@@ -94,13 +103,37 @@ impl Merger {
         claim: KnownClaim<'a>,
         disputed: bool,
     ) -> Result<Admitted<'a>, Reason> {
-        let KnownClaim { event, attribute, facts, sight, expires_at, side_facts } = claim;
+        let KnownClaim {
+            event,
+            attribute,
+            source,
+            elsewhere,
+            facts,
+            sight,
+            expires_at,
+            side_facts,
+        } = claim;
         let (Some(event), Some(claim)) = (event, facts) else { return Err(Reason::Malformed) };
+        self.judge.hears(source.name)?;
+        // What a view does not hear does not outdate what it hears.
+        if elsewhere.newer.iter().any(|source| self.judge.hears(source).is_ok()) {
+            return Err(Reason::Outdated);
+        }
         let side_facts = SideFacts { disputed, ..side_facts };
         let tags = memo.said(event, claim, || self.read_tags(event, claim));
+        let tags = self.with_copies(tags, &elsewhere);
         self.judge.admit_tagged(tags.policy, event, claim, observable, &side_facts)?;
         let times = ClaimTimes::of(claim, sight, expires_at).until(self.judge.counts_until(claim));
-        Ok(Admitted { event, attribute, claim, times, side_facts, tags })
+        Ok(Admitted { event, attribute, source, claim, times, side_facts, tags })
+    }
+
+    /// The same under the strictest marking that any source shows of the attribute, whether its copy counts or not.
+    fn with_copies(&self, tags: TagsSaid, elsewhere: &Elsewhere<'_>) -> TagsSaid {
+        let policy = elsewhere
+            .copies
+            .iter()
+            .fold(tags.policy, |verdict, copy| self.judge.raised(verdict, copy.event, copy.tags));
+        TagsSaid { policy, is_raised: policy != tags.policy, ..tags }
     }
 }
 
@@ -139,6 +172,8 @@ mod tests {
         KnownClaim {
             event: Some(event),
             attribute: Uuid::from_u128(1),
+            source: ClaimSource::default(),
+            elsewhere: Elsewhere::default(),
             facts: Some(facts),
             sight: Sight::first(100 * DAY * 1_000),
             expires_at: None,

@@ -113,5 +113,5 @@ fn links_need_an_address_that_browsers_reach() {
     let url = |text: &str| with(&[("misp.url", &format!("'{text}'"))]);
     assert!(problems(url("https://misp-core"))["misp.public_url"].contains("required"));
     let given = with(&[("misp.url", "'https://misp-core'"), ("misp.public_url", "'https://m/x/'")]);
-    assert_eq!(given.unwrap().rendering.public_url, "https://m/x");
+    assert_eq!(given.unwrap().rendering.public_urls.of(""), Some("https://m/x"));
 }

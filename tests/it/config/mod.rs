@@ -122,7 +122,7 @@ fn the_example_gives_what_the_least_configuration_leaves_out() {
     assert_eq!(config.misp.zeromq.max_frame, 64 << 20);
     assert!(config.misp.zeromq.credentials.is_none());
     assert!(config.misp.webhook.is_none());
-    assert_eq!(config.rendering.public_url, "https://misp.example.org");
+    assert_eq!(config.rendering.public_urls.of(""), Some("https://misp.example.org"));
     assert!(config.admin.listen.ip().is_loopback());
     // Without a key one thing cannot be had that the defaults ask for.
     let [lists] = &config::warnings(&config)[..] else { panic!() };
@@ -552,7 +552,7 @@ fn rules_for_convert_need_neither_intake_nor_target() {
     let own = file("[policy]\ntlp_max = 'green'\n[target.soc]\nclient_secret_file = '/no/file'\n");
     let rules = config::load_rules(Some(own.path()), std::iter::empty()).unwrap();
     assert_eq!(rules.policy.tlp_max, Tlp::Green);
-    assert_eq!(rules.rendering.public_url, "https://misp.example.org");
+    assert_eq!(rules.rendering.public_urls.of(""), Some("https://misp.example.org"));
     let own = file("[policy]\ntlp_max = 'greem'\n");
     let mistakes = config::load_rules(Some(own.path()), std::iter::empty()).unwrap_err();
     assert_eq!(mistakes.list().len(), 1);

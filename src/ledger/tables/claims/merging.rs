@@ -58,7 +58,7 @@ statements! {
     // A first sync has nothing of these, and this saves it a look-up for each claim.
     IS_ANYTHING_BESIDE(Text) =
         "SELECT EXISTS (SELECT 1 FROM suppressed_spellings)
-             OR EXISTS (SELECT 1 FROM sightings WHERE source = $1)
+             OR EXISTS (SELECT 1 FROM sightings)
              OR EXISTS (SELECT 1 FROM decay WHERE source = $1)";
 }
 

@@ -1,11 +1,15 @@
 //! The table `claims`: what MISP's attributes say of observables.
 
+pub(super) mod copies;
 pub(super) mod merging;
 pub(super) mod naming;
 pub(super) mod of_event;
 pub(super) mod times;
 pub(super) mod walk;
 
+pub(in crate::ledger) use copies::{
+    AttributeCopy, attributes_of, copies_of, objects_anywhere, objects_elsewhere,
+};
 pub(in crate::ledger) use merging::{Beside, ClaimRow, StoredClaim, beside, claimed, of_objects};
 pub(in crate::ledger) use naming::{
     ClaimingAttribute, SpelledClaim, claiming, claiming_as, claiming_in_event, spelled,

@@ -26,6 +26,8 @@ statements! {
     STORED(Text, Bytes) =
         "SELECT timestamp, content, sequence, deleted_at, facts FROM events
          WHERE source = $1 AND event = $2";
+    // Once, when a ledger of an earlier release is opened.
+    SOURCES() = "SELECT DISTINCT source FROM events ORDER BY source";
     FACTS(Text, Bytes) = "SELECT facts FROM events WHERE source = $1 AND event = $2";
     STORE_FACTS(Text, Bytes, Text) =
         "UPDATE events SET facts = $3 WHERE source = $1 AND event = $2";
@@ -55,6 +57,8 @@ statements! {
     TOUCH(Text, Bytes) =
         "UPDATE events SET sequence = sequence + 1, content = NULL
          WHERE source = $1 AND event = $2";
+    FORGET_CONTENT(Text, Bytes) =
+        "UPDATE events SET content = NULL WHERE source = $1 AND event = $2";
     // The next generation makes a snapshot in work give way, even if a read brings the event back before
     // its next step. `facts` and `timestamp` stay those of the applied snapshot: while the claims end step
     // by step, those that are left are still merged with these facts.
@@ -237,6 +241,14 @@ pub(in crate::ledger) fn touch(
     tx.execute(&TOUCH, &values![source, event]).map(drop)
 }
 
+/// Has the same snapshot of an event taken in again, as if it were news.
+pub(in crate::ledger) fn forget_content(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<()> {
+    tx.execute(&FORGET_CONTENT, &values![source, event]).map(drop)
+}
+
 /// When an event was deleted.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ledger) struct DeletedAt {
@@ -314,6 +326,11 @@ pub(in crate::ledger) fn living_after(
     most: i64,
 ) -> Result<Vec<Uuid>> {
     tx.rows(&LIVING_AFTER, &values![source, after, most])
+}
+
+/// The sources that have events.
+pub(in crate::ledger) fn sources(tx: &Transaction<'_>) -> Result<Vec<String>> {
+    tx.rows(&SOURCES, &values![])
 }
 
 /// Whether the ledger knows any event.

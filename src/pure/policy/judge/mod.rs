@@ -56,6 +56,17 @@ impl Judge {
         }
     }
 
+    /// Whether claims of this source may count in this view.
+    ///
+    /// # Errors
+    /// [`Reason::SourceExcluded`].
+    pub fn hears(&self, source: &str) -> Result<(), Reason> {
+        let sources = &self.policy.sources;
+        // A document comes from no source in particular.
+        let is_heard = sources.is_empty() || source.is_empty();
+        require(is_heard || sources.iter().any(|one| one == source), Reason::SourceExcluded)
+    }
+
     /// Whether a claim may count in this view.
     ///
     /// # Errors

@@ -48,12 +48,29 @@ impl Judge {
         levels.max().unwrap_or(self.policy.tlp_untagged.judged())
     }
 
-    fn read_tag(&self, verdict: &mut TagVerdict, tag: &TagFacts) {
+    /// The verdict under the markings too that another source shows of the attribute, on it or on its event. What is
+    /// untagged there raises nothing, and all other tags count with the claim of their own source.
+    #[must_use]
+    pub fn raised(
+        &self,
+        mut verdict: TagVerdict,
+        event: &EventFacts,
+        tags: &[TagFacts],
+    ) -> TagVerdict {
+        event.tags.iter().chain(tags).for_each(|tag| self.read_mark(&mut verdict, tag));
+        verdict
+    }
+
+    fn read_mark(&self, verdict: &mut TagVerdict, tag: &TagFacts) {
         match self.marks.read(&tag.name) {
             Some(Mark::Level(level)) => verdict.strictest = verdict.strictest.max(Some(level)),
             Some(Mark::HidesSource) => verdict.hides_source = true,
             None => {}
         }
+    }
+
+    fn read_tag(&self, verdict: &mut TagVerdict, tag: &TagFacts) {
+        self.read_mark(verdict, tag);
         verdict.is_false_positive |= self.false_positives.includes(&tag.name);
         verdict.is_excluded |= self.tags.excludes(&tag.name);
         let is_standing = tag.since == Since::Published;

@@ -8,6 +8,8 @@ use crate::pure::policy::{Switches, Untagged};
 
 fn open_policy() -> Policy {
     Policy {
+        sources: vec![],
+        warninglists_from: vec![],
         tlp_max: Tlp::AmberStrict,
         tlp_untagged: Untagged::Counts(Tlp::Clear),
         tlp_tags: BTreeMap::new(),

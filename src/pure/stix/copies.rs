@@ -1,0 +1,106 @@
+//! What several sources say of one attribute. MISPs synchronise events, so an attribute with one uuid may stand in more
+//! than one of them.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Admitted;
+use crate::pure::convert::{EventFacts, TagFacts};
+
+/// The source of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClaimSource<'a> {
+    pub name: &'a str,
+    /// Its place in the order in which the ledger came to know the sources.
+    pub place: usize,
+}
+
+impl Ord for ClaimSource<'_> {
+    /// The source that was known first comes first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.place, self.name).cmp(&(other.place, other.name))
+    }
+}
+
+impl PartialOrd for ClaimSource<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// What other sources say of a claim's attribute. The default is nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Elsewhere<'a> {
+    /// The sources that show a newer version of the attribute, or its deletion.
+    pub newer: Vec<&'a str>,
+    /// The attribute's copies, whatever they claim.
+    pub copies: Vec<CopyTags<'a>>,
+}
+
+/// The tags of an attribute's copy.
+#[derive(Debug, Clone, Copy)]
+pub struct CopyTags<'a> {
+    pub event: &'a EventFacts,
+    /// Those of the attribute itself.
+    pub tags: &'a [TagFacts],
+}
+
+/// Keeps one copy of each attribute: that of the source that was known first. The copies say the same, and a source
+/// that is added later must change nothing that was sent.
+pub(super) fn one_of_each(admitted: Vec<Admitted<'_>>) -> Vec<Admitted<'_>> {
+    let Some(first) = admitted.first().map(|claim| claim.source) else { return admitted };
+    if admitted.iter().all(|claim| claim.source == first) {
+        return admitted;
+    }
+    let mut speakers: HashMap<Uuid, ClaimSource<'_>> = HashMap::new();
+    for claim in &admitted {
+        let speaker = speakers.entry(claim.attribute).or_insert(claim.source);
+        *speaker = claim.source.min(*speaker);
+    }
+    let speaks = |claim: &Admitted<'_>| speakers.get(&claim.attribute) == Some(&claim.source);
+    admitted.into_iter().filter(speaks).collect()
+}
+
+/// Where browsers reach each MISP: the beginnings of links by the name of the source, without a slash at the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PublicUrls(BTreeMap<String, String>);
+
+impl PublicUrls {
+    /// The address of a source. What comes from no source in particular, such as a document, counts as the first one's.
+    pub fn of(&self, source: &str) -> Option<&str> {
+        let first = || self.0.values().next().filter(|_| source.is_empty());
+        self.0.get(source).or_else(first).map(String::as_str)
+    }
+}
+
+impl FromIterator<(String, String)> for PublicUrls {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(urls: I) -> Self {
+        Self(urls.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_its_own_address_and_a_document_the_first_one() {
+        let urls = [("own", "https://misp.own.example"), ("sector", "https://misp.sector.example")];
+        let urls = urls.map(|(name, url)| (name.to_owned(), url.to_owned()));
+        let urls: PublicUrls = urls.into_iter().collect();
+        assert_eq!(urls.of("sector"), Some("https://misp.sector.example"));
+        assert_eq!(urls.of(""), Some("https://misp.own.example"));
+        assert_eq!(urls.of("gone"), None);
+        assert_eq!(PublicUrls::default().of(""), None);
+    }
+
+    #[test]
+    fn the_source_that_was_known_first_comes_first() {
+        let source = |name, place| ClaimSource { name, place };
+        assert!(source("z", 0) < source("a", 1));
+        assert!(source("a", 2) < source("b", 2));
+    }
+}
