@@ -133,6 +133,9 @@ declare! {
     pub sign_in(outcome) = Counter "sign_ins_total" Count: "Sign-ins, by outcome";
     signed_in_at(target; seconds: f64) = Gauge "last_sign_in_timestamp_seconds" Seconds: "Unix time of the last sign-in that succeeded";
     certificate_ends_at(target; seconds: f64) = Gauge "certificate_expiry_timestamp_seconds" Seconds: "Unix time at which the client certificate ends, as the last sign-in read it";
+    /// `secret` is the URL of the secret in its vault, without the scheme.
+    vault_secret_ends_at(secret; seconds: f64) = Gauge "vault_secret_expiry_timestamp_seconds" Seconds: "Unix time at which a secret of a Key Vault ends, if the vault says so, as it was last read";
+    webhook_certificate_ends_at(; seconds: f64) = Gauge "webhook_certificate_expiry_timestamp_seconds" Seconds: "Unix time at which the webhook's certificate ends";
     /// A withdrawn indicator was deleted over the management plane.
     pub deleted(target) = Counter "indicators_deleted_total" Count: "Withdrawn indicators deleted over the management plane";
     /// The time from the arrival of MISP's frame to Sentinel's 200.
@@ -253,6 +256,17 @@ pub fn last_frame(feed: &str, at: SystemTime) {
 /// Records when the newest publication of a feed came.
 pub fn last_publication(feed: &str, at: SystemTime) {
     moment(Some(at), |at| last_publication_at(feed, at));
+}
+
+/// Records when the secret at this URL of a vault ends.
+pub fn vault_secret_ends(url: &str, at: SystemTime) {
+    let secret = url.strip_prefix("https://").unwrap_or(url);
+    moment(Some(at), |at| vault_secret_ends_at(secret, at));
+}
+
+/// Records when the webhook's certificate ends.
+pub fn webhook_certificate_ends(at: SystemTime) {
+    moment(Some(at), webhook_certificate_ends_at);
 }
 
 /// The last successes of the REST intake.
@@ -387,6 +401,8 @@ mod tests {
         request_outcome(target, "accepted");
         request_time(target, second);
         target_moments(target, TargetMoments { accepted: at, signed_in: at, certificate_ends: at });
+        vault_secret_ends("https://kv.vault.azure.net/secrets/a", UNIX_EPOCH + second);
+        webhook_certificate_ends(UNIX_EPOCH + second);
         sign_in("granted");
         deleted("soc");
         time_to_accepted(target, lane, Duration::from_millis(40));

@@ -1,5 +1,6 @@
 //! Refreshes the metrics that are no counts: what the parts of the relay, the ledger and the targets stand at.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
@@ -8,11 +9,24 @@ use crate::admin::{RelayStatus, SendingStatus, Services};
 use crate::ledger::{Lane, Ledger, Room, SqlResult, TargetStatus, WaitingCounts};
 use crate::metrics::{self, Part, RestMoments, TargetMoments};
 
-/// Refreshes all of them.
+/// The targets that have gauges.
+#[derive(Debug, Default)]
+pub(super) struct Shown(BTreeSet<String>);
+
+impl Shown {
+    /// Returns the targets that had gauges and are no longer known, and remembers those that are.
+    fn turn_to(&mut self, targets: &[TargetStatus]) -> BTreeSet<String> {
+        let known = targets.iter().map(|one| one.target.clone()).collect();
+        let before = std::mem::replace(&mut self.0, known);
+        before.difference(&self.0).cloned().collect()
+    }
+}
+
+/// Refreshes all of them. `shown`: what the last time showed.
 ///
 /// # Errors
 /// The ledger cannot be read.
-pub(super) async fn refresh(watched: &Services) -> SqlResult<()> {
+pub(super) async fn refresh(watched: &Services, shown: &mut Shown) -> SqlResult<()> {
     metrics::process();
     let Some(relay) = watched.relay_status() else { return Ok(()) };
     parts(&relay, watched.means.rest);
@@ -20,6 +34,10 @@ pub(super) async fn refresh(watched: &Services) -> SqlResult<()> {
     let targets = watched.ledger.target_statuses().await?;
     for target in &targets {
         at_target(target);
+    }
+    // A target that was forgotten holds nothing and waits for nothing.
+    for target in shown.turn_to(&targets) {
+        at_target(&TargetStatus { target, ..TargetStatus::default() });
     }
     for sending in watched.sending(&targets) {
         to_target(&sending);

@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::gauges::Shown;
 use super::{Listeners, Relay, gauges, reading, series, services};
 use crate::admin::{self, Commands, Desk, Services};
 use crate::compare;
@@ -219,6 +220,7 @@ async fn judge_anew(ledger: &Ledger, views: &Views, stop: &CancellationToken) {
 /// Refreshes the gauges and drains the histograms every [`UPKEEP`], until `stop`.
 async fn upkeep(watched: Services, recorded: PrometheusHandle, stop: CancellationToken) {
     let (mut tick, mut unreadable) = (tokio::time::interval(UPKEEP), Outage::default());
+    let mut shown = Shown::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -228,7 +230,7 @@ async fn upkeep(watched: Services, recorded: PrometheusHandle, stop: Cancellatio
         let rest = watched.relay.as_ref().and_then(|relay| relay.rest.as_ref());
         rest.into_iter().for_each(RestStatus::tell_late);
         // A gauge that cannot be refreshed is no reason to end the relay.
-        let Err(error) = gauges::refresh(&watched).await else {
+        let Err(error) = gauges::refresh(&watched, &mut shown).await else {
             unreadable.over(Instant::now());
             continue;
         };

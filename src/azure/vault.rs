@@ -11,6 +11,7 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::{StatusCode, Url};
 use azure_security_keyvault_secrets::models::SecretClientGetSecretOptions;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
+use chrono::DateTime;
 use serde_json::Value;
 
 use super::credential::options;
@@ -19,8 +20,9 @@ use super::sign_in::Who;
 use super::token::{SignIn, SignInError, TokenSource};
 use super::transport::OurClient;
 use crate::caught::caught;
-use crate::config::{Azure, Config, FoundSecrets, Secret, Vault, VaultAccess};
+use crate::config::{Azure, Config, FoundSecrets, Secret, Vault, VaultAccess, VaultSecret};
 use crate::http::causes;
+use crate::metrics;
 
 /// The most characters of Key Vault's own message that are quoted.
 const KEPT: usize = 400;
@@ -55,13 +57,14 @@ pub async fn look_up(config: &Config, known: FoundSecrets) -> anyhow::Result<Fou
         Some(vault) => vault,
         None => Arc::new(KeyVaults::new(config)?),
     };
-    let mut secrets = known.secrets;
+    let (mut secrets, mut ends) = (known.secrets, known.ends);
     for address in &config.lookups {
-        let text = vault.read(address).await;
-        let text = text.map_err(|why| anyhow::anyhow!("vault:{address}: {why}"))?;
-        secrets.insert(address.clone(), Secret::new(text));
+        let read = vault.read(address).await;
+        let read = read.map_err(|why| anyhow::anyhow!("vault:{address}: {why}"))?;
+        secrets.insert(address.clone(), read.secret);
+        ends.extend(read.ends.map(|at| (address.clone(), at)));
     }
-    Ok(FoundSecrets { vault: Some(vault), secrets })
+    Ok(FoundSecrets { vault: Some(vault), secrets, ends })
 }
 
 impl KeyVaults {
@@ -86,12 +89,12 @@ impl KeyVaults {
         Ok(tokens)
     }
 
-    /// Reads a secret's text. The error holds whether a fresh token may help, and the reason.
+    /// Reads a secret. The error holds whether a fresh token may help, and the reason.
     async fn ask(
         &self,
         client: &SecretClient,
         address: &SecretAddress,
-    ) -> Result<String, (bool, String)> {
+    ) -> Result<VaultSecret, (bool, String)> {
         let options = SecretClientGetSecretOptions {
             secret_version: address.version.clone(),
             ..SecretClientGetSecretOptions::default()
@@ -114,8 +117,10 @@ impl KeyVaults {
                 return Err((is_refused, explain(&error)));
             }
         };
+        let ends = secret.attributes.and_then(|attributes| attributes.expires);
+        let ends = ends.and_then(|at| DateTime::from_timestamp(at.unix_timestamp(), 0));
         match secret.value {
-            Some(text) if !text.is_empty() => Ok(text),
+            Some(text) if !text.is_empty() => Ok(VaultSecret { secret: Secret::new(text), ends }),
             _ => Err((false, "the secret is empty".to_owned())),
         }
     }
@@ -123,8 +128,8 @@ impl KeyVaults {
 
 #[async_trait]
 impl Vault for KeyVaults {
-    async fn read(&self, address: &str) -> Result<String, String> {
-        let address = SecretAddress::parse(address).ok_or("not the address of a secret")?;
+    async fn read(&self, url: &str) -> Result<VaultSecret, String> {
+        let address = SecretAddress::parse(url).ok_or("not the address of a secret")?;
         let tokens = self.tokens_for(&address.scope).map_err(|error| error.to_string())?;
         let bearer = Bearer { scope: address.scope.clone(), tokens: Arc::clone(&tokens) };
         let client = OurClient {
@@ -139,14 +144,19 @@ impl Vault for KeyVaults {
         };
         let client = SecretClient::new(&address.vault, Arc::new(bearer), Some(options))
             .map_err(|error| error.to_string())?;
-        match self.ask(&client, &address).await {
+        let read = match self.ask(&client, &address).await {
             // The cached token was refused, so one more attempt follows with a fresh one.
             Err((true, _)) => {
                 tokens.renew().map_err(|error| error.to_string())?;
-                self.ask(&client, &address).await.map_err(|(_, why)| why)
+                self.ask(&client, &address).await
             }
-            answer => answer.map_err(|(_, why)| why),
+            answer => answer,
+        };
+        let read = read.map_err(|(_, why)| why)?;
+        if let Some(at) = read.ends {
+            metrics::vault_secret_ends(url, at.into());
         }
+        Ok(read)
     }
 }
 

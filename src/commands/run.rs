@@ -22,6 +22,9 @@ pub(super) async fn run(
     // The log comes first, because the lines below go into it.
     let switch = logging::install(&config.log)?;
     let recorded = metrics::install()?;
+    for (secret, ends) in &config.secret_ends {
+        metrics::vault_secret_ends(secret, (*ends).into());
+    }
     banner::log(&settings, &config);
     for warning in config::warnings(&config) {
         tracing::warn!(event = LogEvent::SettingDoubtful.word(), "{warning}");

@@ -54,6 +54,7 @@ impl ConfigSource {
             vault: vault(&mut reader),
             has_unread_tenants,
             lookups: BTreeSet::new(),
+            secret_ends: reader.found.ends.clone(),
         };
         // All secrets have been read by now, so `lookups` is complete.
         config.lookups.clone_from(&reader.lookups);

@@ -32,10 +32,11 @@ mod unseen;
 mod values;
 mod warnings;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use admin::Admin;
@@ -50,7 +51,7 @@ pub use misp::{Misp, OnUnpublish, Plain, TlsFiles, WarninglistRules, Webhook, Ze
 pub use mistake::{Mistake, Mistakes, Problem, SettingOrigin};
 pub use rest::Rest;
 pub use schedule::Schedule;
-pub use secret::{FoundSecrets, READ_AGAIN, Secret, SharedSecret, Vault};
+pub use secret::{FoundSecrets, READ_AGAIN, Secret, SharedSecret, Vault, VaultSecret};
 pub use warnings::warnings;
 
 use address::{proxy, web_address};
@@ -85,6 +86,8 @@ pub struct Config {
     pub has_unread_tenants: bool,
     /// The addresses of secrets that must still be read from vaults. These secrets have no text yet.
     pub lookups: BTreeSet<String>,
+    /// When secrets of vaults end, by address, where the vault says so.
+    pub secret_ends: BTreeMap<String, DateTime<Utc>>,
 }
 
 /// The settings that shape indicators: all that `convert` needs of the configuration.

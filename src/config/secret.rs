@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tokio::sync;
 
 use super::unreadable::why_unreadable;
@@ -31,14 +32,22 @@ enum SecretOrigin {
     Vault(String, Option<Arc<dyn Vault>>),
 }
 
+/// A secret as a Key Vault keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultSecret {
+    pub secret: Secret,
+    /// When the vault says that it ends (`exp`).
+    pub ends: Option<DateTime<Utc>>,
+}
+
 /// A reader for secrets in Key Vaults.
 #[async_trait]
 pub trait Vault: fmt::Debug + Send + Sync {
-    /// Reads the text of the secret at `address`.
+    /// Reads the secret at `address`.
     ///
     /// # Errors
     /// The reason, with the remedy.
-    async fn read(&self, address: &str) -> Result<String, String>;
+    async fn read(&self, address: &str) -> Result<VaultSecret, String>;
 }
 
 /// The secrets that have been read from Key Vaults, by address.
@@ -47,6 +56,8 @@ pub struct FoundSecrets {
     /// The reader that read them, and that reads them again.
     pub vault: Option<Arc<dyn Vault>>,
     pub secrets: BTreeMap<String, Secret>,
+    /// When they end, where the vault says so.
+    pub ends: BTreeMap<String, DateTime<Utc>>,
 }
 
 impl Secret {
@@ -100,7 +111,7 @@ impl Secret {
                 let text = of_file(tokio::fs::read_to_string(file).await);
                 text.map_err(|why| format!("{}: {why}", file.display()))?
             }
-            SecretOrigin::Vault(address, Some(vault)) => vault.read(address).await?.into(),
+            SecretOrigin::Vault(address, Some(vault)) => vault.read(address).await?.secret.text,
         };
         Ok((text != self.text).then(|| Self { text, origin: self.origin.clone() }))
     }

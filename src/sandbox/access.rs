@@ -66,6 +66,8 @@ pub(super) struct Kept {
     pub(super) versions: Vec<(String, Secret)>,
     /// The client ids with the role; empty: everybody.
     pub(super) readers: Vec<String>,
+    /// When it ends, Unix seconds.
+    pub(super) ends: Option<i64>,
 }
 
 impl Access {
@@ -111,6 +113,14 @@ impl Sandbox {
             kept.readers = readers.iter().map(|reader| (*reader).to_owned()).collect();
         });
         version
+    }
+
+    /// Gives a kept secret an end, Unix seconds.
+    pub fn end_secret(&self, vault: &str, name: &str, ends: i64) {
+        self.world.with(|state| {
+            let kept = state.access.vaults.entry((vault.to_owned(), name.to_owned())).or_default();
+            kept.ends = Some(ends);
+        });
     }
 }
 

@@ -60,10 +60,14 @@ fn found(kept: &Kept, id: &str, version: &str) -> Response {
     let Some((version, text)) = version else {
         return refuse(404, "SecretNotFound", "", "A secret with this version was not found.");
     };
+    let mut attributes = json!({"enabled": true, "recoveryLevel": "Recoverable+Purgeable"});
+    if let Some(ends) = kept.ends {
+        attributes["exp"] = json!(ends);
+    }
     let body = json!({
         "value": text.expose(),
         "id": format!("{id}/{version}"),
-        "attributes": {"enabled": true, "recoveryLevel": "Recoverable+Purgeable"},
+        "attributes": attributes,
     });
     answer(200, body.to_string())
 }

@@ -2,8 +2,10 @@
 //! is forgotten only on command.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::config::Secret;
+use misp_sentinel_relay::http::LOCAL;
 use misp_sentinel_relay::sandbox::{Account, Sandbox, Settings};
 use serde_json::Value;
 use uuid::Uuid;
@@ -55,6 +57,22 @@ fn mode(relay: &Relay, target: &str) -> Option<String> {
     let targets = status["ledger"]["targets"].as_array().unwrap();
     let target = targets.iter().find(|one| one["target"] == target)?;
     Some(target["mode"].as_str().unwrap().to_owned())
+}
+
+/// Waits until `/metrics` has this line after so many starts.
+async fn metric(relay: &Relay, starts: usize, line: &str) {
+    let address = relay.page_address(starts).await;
+    let client = LOCAL.client_with(|builder| builder).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = client.get(format!("{address}/metrics")).send().await.unwrap();
+        let text = answer.text().await.unwrap();
+        if text.lines().any(|one| one == line) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no {line}:\n{text}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Whether it was forgotten, and what it said.
@@ -119,6 +137,7 @@ async fn a_target_that_was_removed_is_forgotten_only_on_command() {
     stage.relay.restart(&stage.publisher).await;
     let (done, told) = forget(&stage.relay, "sandbox-2");
     assert!(done && told.contains("sandbox-2 is forgotten, and the 4 objects"), "{told}");
+    metric(&stage.relay, 4, "misp_sentinel_relay_live_indicators{target=\"sandbox-2\"} 0").await;
     stage.check();
     assert_eq!(stage.relay.stop().0, Some(0));
     let (done, told) = forget(&stage.relay, "sandbox-3");

@@ -26,6 +26,7 @@ use crate::intake::Inbox;
 use crate::intake::kept_gaps::KeptGaps;
 use crate::intake::once_a_minute::OnceAMinute;
 use crate::log_event::LogEvent;
+use crate::metrics;
 use request::Desk;
 
 /// The word for this intake in gaps, metrics and status.
@@ -52,6 +53,9 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let tls = config.tls.as_ref().map(load).transpose()?;
+    if let Some(ends) = config.tls.as_ref().and_then(tls::ends) {
+        metrics::webhook_certificate_ends(ends);
+    }
     let patience = config.answer_within;
     let address = listener.local_addr().context("listen for the webhook")?;
     let gaps = Arc::new(KeptGaps::new(INTAKE, inbox.clone(), MAX_KEPT));

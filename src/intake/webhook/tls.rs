@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config::TlsFiles;
 
@@ -49,6 +51,14 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     // The server speaks HTTP/1.1 only, so it must not agree on another protocol.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Returns when the server's own certificate ends. `None`: it cannot be read as one.
+pub(super) fn ends(files: &TlsFiles) -> Option<SystemTime> {
+    let chain = chain(&files.certificate).ok()?;
+    let (_, own) = X509Certificate::from_der(chain.first()?).ok()?;
+    let ends = u64::try_from(own.validity().not_after.timestamp()).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(ends))
 }
 
 fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -1,6 +1,7 @@
 //! Tests every way to sign in to Azure against the sandbox, with secrets by reference and their rotation.
 
 mod certificates;
+mod ends;
 mod kinds;
 mod lifetimes;
 mod rotation;

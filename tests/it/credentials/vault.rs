@@ -86,9 +86,10 @@ async fn secrets_are_looked_up_once_with_one_sign_in_and_read_again() {
 
     sandbox.keep_secret(VAULT, "entra", Secret::new("fourth"), &[]);
     let vault = found.vault.unwrap();
-    assert_eq!(vault.read(&addresses[0]).await.unwrap(), "fourth");
+    assert_eq!(vault.read(&addresses[0]).await.unwrap().secret.expose(), "fourth");
     sandbox.invalidate_tokens();
-    assert_eq!(vault.read(&addresses[0]).await.unwrap(), "fourth", "after a 401");
+    let read = vault.read(&addresses[0]).await.unwrap();
+    assert_eq!(read.secret.expose(), "fourth", "after a 401");
     assert_eq!(sandbox.sign_ins(), 2);
 }
 
@@ -110,10 +111,10 @@ async fn reads_after_a_rotation_of_the_openers_secret_share_one_token() {
     std::fs::write(&file, "another-secret").unwrap();
     sandbox.invalidate_tokens();
     let secret = format!("https://{HOST}/secrets/entra");
-    assert_eq!(vault.read(&secret).await.unwrap(), "third");
+    assert_eq!(vault.read(&secret).await.unwrap().secret.expose(), "third");
     let before = sandbox.sign_ins();
     for _ in 0..3 {
-        assert_eq!(vault.read(&secret).await.unwrap(), "third");
+        assert_eq!(vault.read(&secret).await.unwrap().secret.expose(), "third");
     }
     assert_eq!(sandbox.sign_ins(), before);
 }
@@ -171,4 +172,17 @@ async fn managed_identity_opens_the_vault_by_itself() {
     assert!(whole.lookups.is_empty());
     assert_eq!(whole.misp.rest.unwrap().key.expose(), "k");
     assert_eq!((sandbox.metadata_requests(), sandbox.sign_ins()), (1, 0));
+}
+
+#[tokio::test]
+async fn the_end_of_a_secret_is_known_where_the_vault_says_it() {
+    let (sandbox, proxy) = with_vault().await;
+    sandbox.keep_secret(VAULT, "misp-key", Secret::new("first"), &[]);
+    sandbox.keep_secret(VAULT, "entra", Secret::new("second"), &[]);
+    sandbox.end_secret(VAULT, "entra", 1_893_456_000);
+    let config = load(&sandbox, &proxy, &address("misp-key"), &address("entra"));
+    let found = look_up(&config, FoundSecrets::default()).await.unwrap();
+    // 2030-01-01T00:00:00Z
+    let ends = chrono::DateTime::from_timestamp(1_893_456_000, 0).unwrap();
+    assert_eq!(found.ends, [(format!("https://{HOST}/secrets/entra"), ends)].into());
 }
