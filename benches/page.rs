@@ -134,11 +134,14 @@ impl Stage {
         })
         .await;
         println!("all accepted after {:.1?}", began.elapsed());
-        let ledger = std::fs::metadata(relay.folder().join("ledger.db")).unwrap().len();
+        let size = |name| std::fs::metadata(relay.folder().join(name)).map_or(0, |file| file.len());
+        let ledger = size("ledger.db") + size("ledger.db-wal");
         println!("the ledger has {:.0} MB", ledger as f64 / 1e6);
+        // Until the last count is too old to be shown again.
+        tokio::time::sleep(Duration::from_secs(60)).await;
         let first = Instant::now();
         get(&format!("{address}/")).await;
-        println!("one look at the overview: {:.1?}", first.elapsed());
+        println!("a look for which the ledger is counted anew: {:.1?}", first.elapsed());
         let heart = tokio::spawn(beat(Arc::clone(&publisher)));
         Self { sandbox, publisher, relay, address, heart }
     }

@@ -14,6 +14,7 @@ use crate::log_event::LogEvent;
 use crate::pure::count::Count;
 use crate::pure::policy;
 use crate::pure::safe;
+use crate::pure::title;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct SuppressOptions {
@@ -61,7 +62,9 @@ async fn withhold(services: &Services, asked: Suppress) -> anyhow::Result<Suppre
     let Services { ledger, views, .. } = services;
     let suppressed = ledger.suppress(views, value, reason, until, Ledger::now()).await;
     let done = suppressed.context("the ledger cannot be written")?;
-    let Suppression { before, claims, indicators, .. } = &done;
+    let Suppression { before, claims, indicators, tlp } = &done;
+    let is_open = title::may_be_logged(*tlp);
+    let value = is_open.then_some(value);
     tracing::warn!(
         event = LogEvent::OperatorSuppress.word(),
         value,
@@ -72,6 +75,7 @@ async fn withhold(services: &Services, asked: Suppress) -> anyhow::Result<Suppre
         "A value is suppressed, as an operator asked"
     );
     for Lifted { value, until, reason } in before {
+        let value = is_open.then_some(value.as_str());
         tracing::warn!(
             event = LogEvent::OperatorSuppress.word(),
             value,
@@ -102,7 +106,8 @@ async fn lift(services: &Services, asked: Unsuppress) -> anyhow::Result<Suppress
     let Services { ledger, views, .. } = services;
     let lifted = ledger.unsuppress(views, value, Ledger::now()).await;
     let done = lifted.context("the ledger cannot be written")?;
-    let Suppression { before, claims, indicators, .. } = &done;
+    let Suppression { before, claims, indicators, tlp } = &done;
+    let value = title::may_be_logged(*tlp).then_some(value);
     if before.is_empty() {
         tracing::info!(
             event = LogEvent::OperatorSuppress.word(),

@@ -9,8 +9,8 @@ use super::lanes::Picked;
 use super::outcome::{UploadOutcome, Why};
 use super::session::Session;
 use super::state::{DEGRADED_AFTER, Record, Ruling};
-use super::target_delivery::{FinishedRequest, TargetDelivery, record};
-use super::tell::{self, FailedUpload};
+use super::target_delivery::{FinishedRequest, TargetDelivery, may_be_logged, record};
+use super::tell::{self, FailedUpload, RefusedRecord};
 use crate::config::Delivery;
 use crate::ledger::{Lane, Ledger, RejectedObject, SentVersion, Settlement, SqlResult};
 use crate::metrics;
@@ -84,7 +84,11 @@ impl Settling<'_> {
         // By its kind and not by its words, which may hold the time or the number of a request.
         let kind = if degrades { format!("degraded by {word}") } else { word.to_owned() };
         let down = self.target.outage.failed(&kind, Instant::now());
-        tell::failed(self.target, FailedUpload { why: &why.to_string(), pause, degrades }, down);
+        tell::failed(
+            self.target,
+            FailedUpload { why: &self.request.for_log(why), pause, degrades },
+            down,
+        );
     }
 
     /// Does what follows from the outcome. If the request was surely not processed, its objects are returned to
@@ -146,8 +150,12 @@ impl Settling<'_> {
         self.store(&settlements).await?;
         self.target.took(&request.picked, &taken);
         tell::early_withdrawals(&self.target.name, early.len());
-        tell::stray_complaints(&self.target.name, stray);
-        let told = refused.iter().map(|(one, words)| (record(one), words.as_str()));
+        let may_be_quoted = request.sending.iter().all(may_be_logged);
+        tell::stray_complaints(&self.target.name, stray, may_be_quoted);
+        let told = refused.iter().map(|(one, words)| RefusedRecord {
+            record: record(one),
+            words: may_be_logged(one).then_some(words.as_str()),
+        });
         tell::refusals(&self.target.name, told);
         tell::accepted(self.target, request, &taken);
         self.show(&taken, refused.len());
@@ -201,9 +209,11 @@ impl Settling<'_> {
                 let version =
                     |&Record { object, version, .. }: &Record| SentVersion { object, version };
                 let versions: Vec<SentVersion> = alone.iter().map(version).collect();
-                let why = why.to_string();
-                self.ledger.reject_versions(name, &versions, &why).await?;
-                tell::refusals(name, alone.iter().map(|record| (*record, why.as_str())));
+                self.ledger.reject_versions(name, &versions, &why.to_string()).await?;
+                let words = self.request.for_log(&why);
+                let words = Some(words.as_str());
+                let told = alone.iter().map(|record| RefusedRecord { record: *record, words });
+                tell::refusals(name, told);
                 self.ledger.recent().rejected(alone.len());
                 Ok(None)
             }
@@ -288,7 +298,7 @@ impl Settling<'_> {
             return Some(Hold::with_reason(self.delivery.degraded_retry, error.to_string().into()));
         }
         if times == 1 {
-            tell::signing_in_anew(&self.target.name, &why.to_string());
+            tell::signing_in_anew(&self.target.name, &self.request.for_log(&why));
             return None;
         }
         Some(Hold::with_reason(pause, why))
@@ -309,7 +319,8 @@ impl Settling<'_> {
             false => refusals.refused(&records),
         };
         if ruling != Ruling::StillMisconfigured {
-            tell::refused(&self.target.name, records.len(), &why.to_string(), self.request.is_part);
+            let told = self.request.for_log(&why);
+            tell::refused(&self.target.name, records.len(), &told, self.request.is_part);
         }
         self.follow_ruling(ruling, why).await
     }

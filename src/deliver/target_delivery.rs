@@ -17,7 +17,8 @@ use crate::azure::token::SignInStanding;
 use crate::config::{Limits, Target};
 use crate::ledger::{Lane, Ledger, Moment, Pending, Sending, SqlResult};
 use crate::pure::outage::Outage;
-use crate::pure::stix::Identity;
+use crate::pure::stix::{self, Identity};
+use crate::pure::title;
 
 /// A target, and everything that its sender remembers of it.
 #[derive(Debug)]
@@ -308,6 +309,13 @@ impl PickedBatch {
 }
 
 impl FinishedRequest {
+    /// Returns a reason as the log tells it: with the other side's words only if every object that they may quote may
+    /// be named there.
+    pub(super) fn for_log(&self, why: &Why) -> String {
+        let is_open = self.sending.iter().all(may_be_logged);
+        if is_open { why.to_string() } else { why.unquoted() }
+    }
+
     /// Returns the records of the request in their versions.
     pub(super) fn records(&self) -> Vec<Record> {
         self.sending.iter().map(record).collect()
@@ -318,6 +326,11 @@ impl FinishedRequest {
     pub(super) fn is_early(&self, sending: &Sending) -> bool {
         sending.ended_at.zip(self.response.date).is_some_and(|(end, now)| end > now)
     }
+}
+
+/// Whether the log may name the value of an object.
+pub(super) fn may_be_logged(sending: &Sending) -> bool {
+    title::may_be_logged(stix::level_of(&sending.json))
 }
 
 pub(super) fn record(sending: &Sending) -> Record {

@@ -53,8 +53,10 @@ pub(super) fn early_withdrawals(target: &str, withdrawals: usize) {
     }
 }
 
-pub(super) fn stray_complaints(target: &str, complaints: &[String]) {
-    for words in complaints {
+/// `may_be_quoted`: no object of the request is too secret for the log.
+pub(super) fn stray_complaints(target: &str, complaints: &[String], may_be_quoted: bool) {
+    for complaint in complaints {
+        let words = may_be_quoted.then_some(complaint.as_str());
         tracing::warn!(
             event = LogEvent::ComplaintStray.word(),
             target,
@@ -195,12 +197,20 @@ pub(super) fn refused(target: &str, objects: usize, why: &str, is_part: bool) {
     );
 }
 
+/// An object that Sentinel rejected.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RefusedRecord<'w> {
+    pub record: Record,
+    /// Sentinel's words, which may hold the value. `None`: the value is not for the log.
+    pub words: Option<&'w str>,
+}
+
 pub(super) fn refusals<'w>(
     target: &str,
-    refusals: impl ExactSizeIterator<Item = (Record, &'w str)>,
+    refusals: impl ExactSizeIterator<Item = RefusedRecord<'w>>,
 ) {
     metrics::rejected(target, refusals.len() as u64);
-    for (Record { object, version, .. }, words) in refusals {
+    for RefusedRecord { record: Record { object, version, .. }, words } in refusals {
         if version == WITHDRAWN {
             tracing::error!(
                 event = LogEvent::WithdrawalRejected.word(),

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::change::Change;
+use super::full_claims::{KnownEvents, claims_of};
 use super::owner::Unit;
 use super::refresh::refresh;
 use super::sql::{Result, Transaction};
 use super::tables::claims::{self, SpelledClaim};
 use super::tables::suppressed::{self, SuppressedValue};
 use super::{Ledger, Views};
-use crate::pure::policy;
+use crate::pure::policy::{self, Tlp};
 
 /// The most suppressions that are ended at a time.
 const STEP: i64 = 100;
@@ -51,6 +52,17 @@ pub struct Suppression {
     pub claims: i64,
     /// Indicators that are withdrawn, or come back, in all views.
     pub indicators: usize,
+    /// The strictest level of these claims, for whoever logs the value. `None`: nothing claims it.
+    #[serde(skip)]
+    pub tlp: Option<Tlp>,
+}
+
+/// A suppression whose time is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EndedSuppression {
+    pub value: String,
+    /// See [`Suppression`].
+    pub tlp: Option<Tlp>,
 }
 
 impl Ledger {
@@ -87,8 +99,12 @@ impl Ledger {
         .await
     }
 
-    /// Takes back the suppressions whose time is over; returns their values.
-    pub(super) async fn end_suppressions(&self, views: &Views, now: i64) -> Result<Vec<String>> {
+    /// Takes back the suppressions whose time is over; returns them.
+    pub(super) async fn end_suppressions(
+        &self,
+        views: &Views,
+        now: i64,
+    ) -> Result<Vec<EndedSuppression>> {
         let over = self.read(move |tx| suppressed::over(tx, now, STEP)).await?;
         let mut ended = Vec::with_capacity(over.len());
         for value in &over {
@@ -98,8 +114,8 @@ impl Ledger {
                 let Some(spellings) = suppressed::delete_over(unit, &value, now)? else {
                     return Ok(None);
                 };
-                judge_again(unit, &views, &spellings, now)?;
-                Ok(Some(value.clone()))
+                let tlp = judge_again(unit, &views, &spellings, now)?.tlp;
+                Ok(Some(EndedSuppression { value: value.clone(), tlp }))
             };
             ended.extend(self.write(end).await?);
         }
@@ -137,7 +153,16 @@ fn judge_again(
     refresh(unit, &objects, &mut change)?;
     unit.wake(&change);
     let indicators = change.altered + change.withdrawn;
-    Ok(Suppression { claims: count(&claims), indicators, ..Suppression::default() })
+    let tlp = level(unit, views, &objects)?;
+    Ok(Suppression { claims: count(&claims), indicators, tlp, ..Suppression::default() })
+}
+
+/// The strictest level that claims on these observables say. `None`: there are none.
+fn level(tx: &Transaction<'_>, views: &Views, objects: &[Uuid]) -> Result<Option<Tlp>> {
+    let claims = claims_of(tx, objects, views)?;
+    let events = KnownEvents::of(tx, &claims)?;
+    let levels = views.iter().flat_map(|view| claims.iter().map(|one| one.level(view, &events)));
+    Ok(levels.max())
 }
 
 fn count(claims: &[SpelledClaim]) -> i64 {

@@ -9,10 +9,12 @@ use uuid::Uuid;
 use super::prune::ForgottenWithdrawn;
 use super::renew::Renewed;
 use super::sql::Result;
+use super::suppressed::EndedSuppression;
 use super::tables::keys::ClaimCursor;
 use super::time::millis;
 use super::{Ledger, Views, WriterSettings};
 use crate::log_event::LogEvent;
+use crate::pure::title;
 
 /// The upkeep of a ledger, and how far its walks have come.
 #[derive(Debug)]
@@ -106,7 +108,8 @@ impl Upkeep {
 
 async fn end_suppressions(ledger: &Ledger, views: &Views, now: i64) -> Result<u64> {
     let over = ledger.end_suppressions(views, now).await?;
-    for value in &over {
+    for EndedSuppression { value, tlp } in &over {
+        let value = title::may_be_logged(*tlp).then_some(value.as_str());
         tracing::info!(
             event = LogEvent::SuppressionEnded.word(),
             value,

@@ -1,14 +1,21 @@
-//! Decides whether the log names an event by its title. Many more people read a log than may see what is above
-//! TLP:GREEN. Pure.
+//! Decides whether the log names an event by its title, and a value. Many more people read a log than may see what is
+//! above TLP:GREEN. Pure.
 
 use super::policy::Tlp;
 
 /// The most characters of a title in the log.
 const SHOWN: usize = 120;
 
+/// Whether the log may name something of this level. `None`: the level is not known.
+pub fn may_be_logged(level: Option<Tlp>) -> bool {
+    level.is_some_and(|level| level <= Tlp::Green)
+}
+
 /// Returns the title of an event of this level, cut; `None`: it is not for the log, or the level is not known.
 pub fn for_log(title: &str, level: Option<Tlp>) -> Option<String> {
-    level.filter(|level| *level <= Tlp::Green)?;
+    if !may_be_logged(level) {
+        return None;
+    }
     let mut shown: String = title.chars().take(SHOWN).collect();
     if shown.len() < title.len() {
         shown.push('…');

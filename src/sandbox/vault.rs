@@ -60,10 +60,11 @@ fn found(kept: &Kept, id: &str, version: &str) -> Response {
     let Some((version, text)) = version else {
         return refuse(404, "SecretNotFound", "", "A secret with this version was not found.");
     };
-    let mut attributes = json!({"enabled": true, "recoveryLevel": "Recoverable+Purgeable"});
-    if let Some(ends) = kept.ends {
-        attributes["exp"] = json!(ends);
-    }
+    let (enabled, level) = (true, "Recoverable+Purgeable");
+    let attributes = match kept.ends {
+        Some(ends) => json!({"enabled": enabled, "recoveryLevel": level, "exp": ends}),
+        None => json!({"enabled": enabled, "recoveryLevel": level}),
+    };
     let body = json!({
         "value": text.expose(),
         "id": format!("{id}/{version}"),

@@ -20,6 +20,8 @@ mod metrics;
 #[cfg(test)]
 mod monitoring;
 #[cfg(test)]
+mod overlay;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod picture;

@@ -92,8 +92,6 @@ mod page_in_browser;
 #[cfg(test)]
 mod page_under_load;
 #[cfg(test)]
-mod page_words;
-#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod reads;
@@ -113,6 +111,8 @@ mod rules;
 mod sandbox;
 #[cfg(test)]
 mod sandbox_misp;
+#[cfg(test)]
+mod secrecy;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]

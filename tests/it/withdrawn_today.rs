@@ -227,3 +227,28 @@ async fn tags_that_alter_what_is_wanted_are_lines_of_the_timeline() {
     let now = page(&setup.address).await;
     assert_eq!(section(&now, "events").matches("a tag put on").count(), 2, "said twice: no news");
 }
+
+/// The claims of a deleted event count as gone, like those of a deleted attribute.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_claims_of_a_deleted_event_count_as_gone() {
+    let scene = Scene::set(&[]).await;
+    let attributes =
+        [(1, "evil.example", &[][..]), (2, "cdn.example", &[]), (3, "c2.example", &[])];
+    scene.publisher.send(&publication(then(), &attributes)).await;
+    // The two come over two sockets.
+    scene.logged("event_committed").await;
+    scene.publisher.send(&deletion(then() + 60)).await;
+    let address = scene.relay.page_address(1).await;
+    let client = LOCAL.client_with(|builder| builder).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let gone = "misp_sentinel_relay_claims_total{change=\"gone\"} 3";
+    loop {
+        let answer = client.get(format!("{address}/metrics")).send().await.unwrap();
+        let text = answer.text().await.unwrap();
+        if text.lines().any(|line| line == gone) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no {gone}:\n{text}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -30,7 +30,7 @@ pub use envelope::{context, live};
 pub use expiry::{ClaimTimes, Sight};
 pub use indicator::{Indicator, Merger};
 pub use memo::Memo;
-pub use sent::SentIndicator;
+pub use sent::{SentIndicator, level_of};
 
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::{SideFacts, TagVerdict};

@@ -1,4 +1,4 @@
-//! Reads back from an indicator's body what people need to know it by.
+//! Reads back from a rendered object what people need to know it by, and how far it may be shown.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -21,8 +21,27 @@ struct Body {
     pattern: String,
     #[serde(default)]
     external_references: Vec<Reference>,
+    #[serde(flatten)]
+    marked: Marked,
+}
+
+#[derive(Deserialize)]
+struct Marked {
     #[serde(default)]
     object_marking_refs: Vec<String>,
+}
+
+impl Marked {
+    fn level(&self) -> Tlp {
+        let levels = self.object_marking_refs.iter().map(|marking| marking::level(marking));
+        levels.max().unwrap_or(Tlp::Clear)
+    }
+}
+
+/// Returns the level that an object was sent with. `None`: it cannot be read.
+#[must_use]
+pub fn level_of(json: &str) -> Option<Tlp> {
+    serde_json::from_str(json).ok().map(|marked: Marked| marked.level())
 }
 
 #[derive(Deserialize)]
@@ -35,14 +54,12 @@ impl SentIndicator {
     /// Reads a body. `None`: it is none of an indicator.
     #[must_use]
     pub fn read(body: &str) -> Option<Self> {
-        let Body { pattern, external_references, object_marking_refs } =
-            serde_json::from_str(body).ok()?;
+        let Body { pattern, external_references, marked } = serde_json::from_str(body).ok()?;
         let ids = external_references.iter().filter_map(|one| one.external_id.as_deref());
-        let levels = object_marking_refs.iter().map(|marking| marking::level(marking));
         Some(Self {
             pattern,
             events: ids.filter_map(|id| id.parse().ok()).collect(),
-            tlp: levels.max().unwrap_or(Tlp::Clear),
+            tlp: marked.level(),
         })
     }
 }
@@ -72,5 +89,6 @@ mod tests {
         assert_eq!(read(r#"{"pattern":"p"}"#), Some(Tlp::Clear));
         assert_eq!(read(r#"{"pattern":"p","object_marking_refs":["x"]}"#), Some(Tlp::Red));
         assert_eq!(read("{}"), None);
+        assert_eq!((level_of("{}"), level_of("[")), (Some(Tlp::Clear), None));
     }
 }
