@@ -7,6 +7,7 @@ use super::change::Change;
 use super::full_claims::{KnownEvents, claims_of};
 use super::owner::Unit;
 use super::refresh::refresh;
+use super::sources::Sources;
 use super::sql::{Result, Transaction};
 use super::tables::claims::{self, SpelledClaim};
 use super::tables::suppressed::{self, SuppressedValue};
@@ -159,7 +160,7 @@ fn judge_again(
 
 /// The strictest level that claims on these observables say. `None`: there are none.
 fn level(tx: &Transaction<'_>, views: &Views, objects: &[Uuid]) -> Result<Option<Tlp>> {
-    let claims = claims_of(tx, objects, views)?;
+    let claims = claims_of(tx, objects, views, &Sources::load(tx)?)?;
     let events = KnownEvents::of(tx, &claims)?;
     let levels = views.iter().flat_map(|view| claims.iter().map(|one| one.level(view, &events)));
     Ok(levels.max())
