@@ -29,6 +29,10 @@ pub enum LogEvent {
     RelayStarts,
     /// What the relay reads of MISP.
     SourceConfigured,
+    /// The ledger holds a source that is no longer read. What it claims stays until `forget-source`.
+    SourceAbsent,
+    /// A source is new to the ledger. A full resync fills it.
+    SourceNew,
     /// A target, and where its objects go.
     TargetConfigured,
     /// A setting is allowed, and may not be what you want. The line says why.
@@ -261,6 +265,8 @@ pub enum LogEvent {
     OperatorRetry,
     /// An operator had a target forgotten.
     OperatorForget,
+    /// An operator had a source forgotten.
+    OperatorForgetSource,
     /// An operator had Sentinel compared and repaired.
     OperatorRepair,
     /// An operator ended another product's indicators.

@@ -78,7 +78,7 @@ macro_rules! declare {
 // `endpoint`, which the Prometheus Operator gives to every series.
 declare! {
     build(version; one: f64) = Gauge "build_info" Count: "1, with the version of the program";
-    degraded_part(part, target, feed, reason; yes: bool) = Gauge "degraded" Count: "1 while a part of the relay works less than promised, else 0; target and feed are empty for all other parts";
+    degraded_part(part, source, target, feed, reason; yes: bool) = Gauge "degraded" Count: "1 while a part of the relay works less than promised, else 0; source, target and feed are empty for all other parts";
     /// A ZeroMQ frame came; `topic` is one of MISP's, or `unknown`.
     pub frame_received(feed, topic) = Counter "zeromq_frames_total" Count: "ZeroMQ frames received";
     /// The size of a ZeroMQ frame that came on `socket` (`publications` or `others`).
@@ -88,10 +88,10 @@ declare! {
     last_publication_at(feed; seconds: f64) = Gauge "zeromq_last_publication_timestamp_seconds" Seconds: "Unix time of the newest frame with a published event";
     pub webhook_answered(status) = Counter "webhook_requests_total" Count: "Webhook requests, by the HTTP status of the answer to them";
     /// A request to MISP ended; `outcome` is `answered`, or says why there is no answer.
-    pub rest_request(outcome) = Counter "rest_requests_total" Count: "Requests to the REST API of MISP, by outcome: answered, or what went wrong, also later in the answer";
-    rest_answered_at(; seconds: f64) = Gauge "rest_last_answer_timestamp_seconds" Seconds: "Unix time of the last answer of the REST API that was as it should be";
-    caught_up_at(; seconds: f64) = Gauge "rest_last_catch_up_timestamp_seconds" Seconds: "Unix time of the end of the last catch-up";
-    resynced_at(; seconds: f64) = Gauge "rest_last_resync_timestamp_seconds" Seconds: "Unix time of the end of the last resync of everything";
+    pub rest_request(source, outcome) = Counter "rest_requests_total" Count: "Requests to the REST API of MISP, by outcome: answered, or what went wrong, also later in the answer";
+    rest_answered_at(source; seconds: f64) = Gauge "rest_last_answer_timestamp_seconds" Seconds: "Unix time of the last answer of the REST API that was as it should be";
+    caught_up_at(source; seconds: f64) = Gauge "rest_last_catch_up_timestamp_seconds" Seconds: "Unix time of the end of the last catch-up";
+    resynced_at(source; seconds: f64) = Gauge "rest_last_resync_timestamp_seconds" Seconds: "Unix time of the end of the last resync of everything";
     gap_of(intake, reason) = Counter "gaps_total" Count: "Times at which something may have been missed";
     pub gaps_open(; gaps: f64) = Gauge "open_gaps" Count: "Times at which something may have been missed, which nothing has healed yet";
     /// A snapshot of an event was `applied`, `unchanged`, `refused` and so on.
@@ -269,20 +269,22 @@ pub fn webhook_certificate_ends(at: SystemTime) {
     moment(Some(at), webhook_certificate_ends_at);
 }
 
-/// The last successes of the REST intake.
+/// The last successes of the REST intake of a source.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RestMoments {
     pub answered: Option<SystemTime>,
     pub caught_up: Option<SystemTime>,
     pub resynced: Option<SystemTime>,
-    pub warninglists_read: Option<SystemTime>,
 }
 
-pub fn rest_moments(moments: RestMoments) {
-    moment(moments.answered, rest_answered_at);
-    moment(moments.caught_up, caught_up_at);
-    moment(moments.resynced, resynced_at);
-    moment(moments.warninglists_read, warninglists_read_at);
+pub fn rest_moments(source: &str, moments: RestMoments) {
+    moment(moments.answered, |at| rest_answered_at(source, at));
+    moment(moments.caught_up, |at| caught_up_at(source, at));
+    moment(moments.resynced, |at| resynced_at(source, at));
+}
+
+pub fn warninglists_read(at: Option<SystemTime>) {
+    moment(at, warninglists_read_at);
 }
 
 /// The moments that count for a target.
@@ -310,7 +312,8 @@ pub fn gap(intake: &str, reason: GapReason) {
 pub enum Part<'a> {
     /// A feed, with its endpoint.
     Feed(&'a str),
-    Rest,
+    /// The REST API of a source, with its name.
+    Rest(&'a str),
     Warninglists,
     Ledger,
     /// A target, with its name.
@@ -325,11 +328,19 @@ impl<'a> Part<'a> {
         self.into()
     }
 
+    /// The name of the source; empty for all else.
+    pub fn source(self) -> &'a str {
+        match self {
+            Self::Rest(name) => name,
+            Self::Feed(_) | Self::Target(_) | Self::Warninglists | Self::Ledger | Self::Relay => "",
+        }
+    }
+
     /// The name of the target; empty for all else.
     pub fn target(self) -> &'a str {
         match self {
             Self::Target(name) => name,
-            Self::Feed(_) | Self::Rest | Self::Warninglists | Self::Ledger | Self::Relay => "",
+            Self::Feed(_) | Self::Rest(_) | Self::Warninglists | Self::Ledger | Self::Relay => "",
         }
     }
 
@@ -337,13 +348,13 @@ impl<'a> Part<'a> {
     pub fn feed(self) -> &'a str {
         match self {
             Self::Feed(name) => name,
-            Self::Target(_) | Self::Rest | Self::Warninglists | Self::Ledger | Self::Relay => "",
+            Self::Target(_) | Self::Rest(_) | Self::Warninglists | Self::Ledger | Self::Relay => "",
         }
     }
 }
 
 pub fn degraded(part: Part<'_>, reason: &str, yes: bool) {
-    degraded_part(part.word(), part.target(), part.feed(), reason, yes);
+    degraded_part(part.word(), part.source(), part.target(), part.feed(), reason, yes);
 }
 
 #[cfg(test)]
@@ -361,13 +372,9 @@ mod tests {
         last_frame(feed, UNIX_EPOCH + second);
         last_publication(feed, UNIX_EPOCH + second);
         webhook_answered("200");
-        rest_request("ok");
-        rest_moments(RestMoments {
-            answered: at,
-            caught_up: at,
-            resynced: at,
-            warninglists_read: at,
-        });
+        rest_request("misp", "ok");
+        rest_moments("misp", RestMoments { answered: at, caught_up: at, resynced: at });
+        warninglists_read(at);
         gap("webhook", GapReason::Silent);
         gaps_open(1.0);
         event_read("applied");
@@ -406,7 +413,7 @@ mod tests {
         sign_in("granted");
         deleted("soc");
         time_to_accepted(target, lane, Duration::from_millis(40));
-        degraded(Part::Rest, "not_configured", true);
+        degraded(Part::Rest("misp"), "not_configured", true);
         degraded(Part::Target("rest"), "failing", false);
     }
 
@@ -458,12 +465,12 @@ mod tests {
     fn no_target_hides_a_part() {
         let recorder = builder().unwrap().build_recorder();
         metrics::with_local_recorder(&recorder, || {
-            degraded(Part::Rest, "failing", true);
+            degraded(Part::Rest("misp"), "failing", true);
             degraded(Part::Target("rest"), "failing", false);
         });
         let text = recorder.handle().render();
-        let rest = r#"{part="rest",target="",feed="",reason="failing"} 1"#;
-        let target = r#"{part="target",target="rest",feed="",reason="failing"} 0"#;
+        let rest = r#"{part="rest",source="misp",target="",feed="",reason="failing"} 1"#;
+        let target = r#"{part="target",source="",target="rest",feed="",reason="failing"} 0"#;
         assert!(text.contains(rest) && text.contains(target), "{text}");
     }
 

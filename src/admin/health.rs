@@ -1,7 +1,7 @@
 //! Decides which parts of the relay are degraded, and says for each what is wrong and what to do about it.
 
 use super::next::next;
-use super::{DegradedPart, Means, RelayStatus, SendingStatus, Status};
+use super::{DegradedPart, RelayStatus, SendingStatus, SourceMeans, Status};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{LedgerStatus, ListsState, TargetStatus, Unread};
@@ -10,12 +10,12 @@ use crate::pure::count::Count;
 
 impl Status {
     /// Makes a status of its parts, and derives from them what is degraded.
-    pub fn new(relay: Option<RelayStatus>, ledger: LedgerStatus, means: Means) -> Self {
-        let found = degraded(relay.as_ref(), &ledger, means);
+    pub fn new(relay: Option<RelayStatus>, ledger: LedgerStatus, sources: &[SourceMeans]) -> Self {
+        let found = degraded(relay.as_ref(), &ledger, sources);
         let degraded_unquoted = found.iter().map(|found| found.unquoted().to_owned()).collect();
         let (degraded_parts, degraded) =
             found.into_iter().map(|found| (found.part, found.words)).unzip();
-        let without_rest = if means.rest { Vec::new() } else { without_rest(means.webhook) };
+        let without_rest = without_rest(sources);
         let next = next(relay.as_ref(), &ledger);
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -50,12 +50,21 @@ impl Finding {
 }
 
 /// Returns what is degraded: the part of the relay, what is wrong with it, and what to do.
-fn degraded(relay: Option<&RelayStatus>, ledger: &LedgerStatus, means: Means) -> Vec<Finding> {
+fn degraded(
+    relay: Option<&RelayStatus>,
+    ledger: &LedgerStatus,
+    sources: &[SourceMeans],
+) -> Vec<Finding> {
     let mut found = Vec::new();
     // Without a key much cannot be promised, so this is degraded even if all else works.
-    if !means.rest {
-        let words = "rest: misp.key is not set, so only what is of distribution 1 to 3 at every level is sent, and what is missed stays missed until MISP says it again";
-        found.push(Finding::new(Part::Rest, "not_configured", words.to_owned()));
+    for source in sources.iter().filter(|source| !source.means.rest) {
+        let name = &source.source;
+        let section = if sources.len() > 1 { format!("source.{name}") } else { "misp".to_owned() };
+        let words = format!(
+            "rest{}: {section}.key is not set, so only what is of distribution 1 to 3 at every level is sent, and what is missed stays missed until MISP says it again",
+            of(name, sources)
+        );
+        found.push(Finding::new(Part::Rest(name), "not_configured", words));
     }
     match relay {
         None => {
@@ -67,15 +76,22 @@ fn degraded(relay: Option<&RelayStatus>, ledger: &LedgerStatus, means: Means) ->
                 let words = "ledger: it cannot be written; free disk space or mend ledger.db, the log has SQLite's words";
                 found.push(Finding::new(Part::Ledger, "not_writable", words.to_owned()));
             }
-            found.extend(relay.endpoints.iter().filter_map(endpoint));
-            found.extend(relay.rest.iter().flat_map(rest));
+            found.extend(relay.endpoints().filter_map(endpoint));
+            let asked =
+                relay.sources.iter().filter_map(|one| Some((&one.source, one.rest.as_ref()?)));
+            found.extend(asked.flat_map(|(name, state)| rest(name, &of(name, sources), state)));
             let lists = relay.warninglists.iter();
             found.extend(lists.flat_map(|lists| warninglists(lists, ledger.claims)));
             found.extend(relay.targets.iter().flat_map(target));
         }
     }
-    found.extend(in_ledger(ledger, means));
+    found.extend(in_ledger(ledger, sources));
     found
+}
+
+/// Returns the words that name a source, where there are several.
+fn of(source: &str, sources: &[SourceMeans]) -> String {
+    if sources.len() > 1 { format!(" of {source}") } else { String::new() }
 }
 
 fn endpoint(endpoint: &EndpointStatus) -> Option<Finding> {
@@ -104,14 +120,16 @@ fn target(target: &SendingStatus) -> impl Iterator<Item = Finding> {
     failing.into_iter().chain(others)
 }
 
-fn rest(rest: &RestState) -> impl Iterator<Item = Finding> {
+fn rest<'s>(name: &'s str, of: &str, rest: &RestState) -> impl Iterator<Item = Finding> + use<'s> {
     let found = [
-        ("failing", rest.error.as_ref().map(|error| format!("rest: {error}"))),
-        ("late", rest.late.then(|| "rest: no catch-up was completed for three times misp.rest.catch_up_every, so what the feed lost, and what is gone without a word, waits; see how long MISP takes to answer, and raise misp.rest.catch_up_every if it needs that long".to_owned())),
-        ("other_view", rest.other_view.then(|| "rest: misp.key shows another view (organisation, site administrator, sync) than the one that the ledger was filled with: what it reads adds nothing and what it does not see is not withdrawn; start once with --accept-new-view if that is right".to_owned())),
-        ("empty", rest.empty.then(|| "rest: MISP returns none of the events that the ledger holds, so nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so".to_owned())),
+        ("failing", rest.error.clone()),
+        ("late", rest.late.then(|| "no catch-up was completed for three times misp.rest.catch_up_every, so what the feed lost, and what is gone without a word, waits; see how long MISP takes to answer, and raise misp.rest.catch_up_every if it needs that long".to_owned())),
+        ("other_view", rest.other_view.then(|| "the key shows another view (organisation, site administrator, sync) than the one that the ledger was filled with: what it reads adds nothing and what it does not see is not withdrawn; start once with --accept-new-view if that is right".to_owned())),
+        ("empty", rest.empty.then(|| "MISP returns none of the events that the ledger holds, so nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so".to_owned())),
     ];
-    of_part(Part::Rest, found)
+    let found =
+        found.map(|(reason, words)| (reason, words.map(|words| format!("rest{of}: {words}"))));
+    of_part(Part::Rest(name), found)
 }
 
 fn warninglists(lists: &ListsState, claims: i64) -> impl Iterator<Item = Finding> {
@@ -125,14 +143,14 @@ fn warninglists(lists: &ListsState, claims: i64) -> impl Iterator<Item = Finding
 }
 
 fn of_part<const N: usize>(
-    part: Part<'static>,
+    part: Part<'_>,
     found: [(&'static str, Option<String>); N],
 ) -> impl Iterator<Item = Finding> {
     let findings = found.into_iter();
     findings.filter_map(move |(reason, words)| Some(Finding::new(part, reason, words?)))
 }
 
-fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<Finding> {
+fn in_ledger(ledger: &LedgerStatus, sources: &[SourceMeans]) -> Vec<Finding> {
     let rejecting = ledger.targets.iter().filter(|target| target.rejected > 0);
     let rejected = rejecting.map(|TargetStatus { target, rejected, .. }| {
         let objects = Count(*rejected, "object");
@@ -141,39 +159,54 @@ fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<Finding> {
     });
     // Only REST can read again what was missed.
     let again = "publish again in MISP what was published or withdrawn then";
-    let remedy = if means.rest { "catch-up heals it by itself" } else { again };
+    let has_all_keys = sources.iter().all(|source| source.means.rest);
+    let remedy = if has_all_keys { "catch-up heals it by itself" } else { again };
     let missed = Count(ledger.gaps.iter().map(|gap| gap.times).sum::<i64>(), "time");
-    let (held, awaiting) = (Count(ledger.held, "claim"), ledger.awaiting_rest);
+    let held = Count(ledger.held, "claim");
     let going = ledger.warninglists_waiting.map(|going| Count(going, "live indicator"));
     let held = (ledger.held > 0).then(|| format!("held: {held} gone from MISP without having been deleted, more than the guard allows; look with `held`, then `release` them or mend MISP"));
     let going = going.map(|going| format!("warninglists: the ones that MISP has now would withdraw {going}, more than the guard allows, so the ones before stay in force; look at them in MISP, then `release --warninglists`"));
     let gaps = (!ledger.gaps.is_empty())
         .then(|| format!("gaps: {missed} something may have been missed; {remedy}"));
-    let unjudged = (!means.rest && awaiting > 0).then(|| format!("events: {awaiting} had a notice that only a REST read could judge; publish them again in MISP"));
     let others = [
         (Part::Ledger, "held", held),
         (Part::Warninglists, "waiting", going),
         (Part::Ledger, "gaps", gaps),
-        (Part::Rest, "notices_unjudged", unjudged),
     ];
     let others = others.into_iter();
     let others =
         others.filter_map(|(part, reason, words)| Some(Finding::new(part, reason, words?)));
-    rejected.chain(unread(ledger)).chain(others).collect()
+    rejected.chain(unread(ledger, sources)).chain(others).chain(unjudged(ledger, sources)).collect()
+}
+
+/// Returns a finding for each source without a key that had notices which only a read could judge.
+fn unjudged(ledger: &LedgerStatus, sources: &[SourceMeans]) -> Vec<Finding> {
+    let without_key = sources.iter().filter(|source| !source.means.rest);
+    let found = without_key.filter_map(|SourceMeans { source, .. }| {
+        let held = ledger.sources.iter().find(|held| held.source == *source)?;
+        let (awaiting, of) = (held.awaiting_rest, of(source, sources));
+        let words = format!("events{of}: {awaiting} had a notice that only a REST read could judge; publish them again in MISP");
+        (awaiting > 0).then(|| Finding::new(Part::Rest(source), "notices_unjudged", words))
+    });
+    found.collect()
 }
 
 /// Returns a finding for each of the first few events that cannot be read, and one with the number of the
 /// others.
-fn unread(ledger: &LedgerStatus) -> Vec<Finding> {
+fn unread(ledger: &LedgerStatus, sources: &[SourceMeans]) -> Vec<Finding> {
     let told = ledger.unread_first.iter().map(|unread| {
-        let Unread { event, why, times, .. } = unread;
-        let tries = Count(*times, "try");
-        format!("events: event {event} cannot be read ({tries} so far, and again later), so Sentinel keeps what was known of it before: {why}")
+        let Unread { source, event, why, times, .. } = unread;
+        let (tries, of) = (Count(*times, "try"), of(source, sources));
+        let words = format!("events{of}: event {event} cannot be read ({tries} so far, and again later), so Sentinel keeps what was known of it before: {why}");
+        (source.as_str(), words)
     });
     let more = ledger.unread - i64::try_from(ledger.unread_first.len()).unwrap_or(i64::MAX);
-    let more = (more > 0).then(|| format!("events: {} more cannot be read", Count(more, "event")));
+    let first = ledger.unread_first.first().map_or("", |unread| unread.source.as_str());
+    let more = (more > 0)
+        .then(|| (first, format!("events: {} more cannot be read", Count(more, "event"))));
     let told = told.chain(more);
-    told.map(|words| Finding::new(Part::Rest, "unreadable_events", words)).collect()
+    told.map(|(source, words)| Finding::new(Part::Rest(source), "unreadable_events", words))
+        .collect()
 }
 
 const WITHOUT_REST: [&str; 10] = [
@@ -191,8 +224,16 @@ const WITHOUT_REST: [&str; 10] = [
 
 const WEBHOOK_WITHOUT_REST: &str = "Webhook publications are confirmed by ZeroMQ only: without its frame within misp.webhook.confirm_within they are dropped.";
 
-/// Lists what cannot be promised without a key. `announces` says whether a webhook is configured.
-fn without_rest(announces: bool) -> Vec<String> {
+/// Lists what cannot be promised of the sources without a key.
+fn without_rest(sources: &[SourceMeans]) -> Vec<String> {
+    let without: Vec<&SourceMeans> = sources.iter().filter(|source| !source.means.rest).collect();
+    if without.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<&str> = without.iter().map(|source| source.source.as_str()).collect();
+    let which = (sources.len() > 1).then(|| format!("This holds for {}.", names.join(", ")));
+    let announces = without.iter().any(|source| source.means.webhook);
     let webhook = announces.then_some(WEBHOOK_WITHOUT_REST);
-    WITHOUT_REST.into_iter().chain(webhook).map(str::to_owned).collect()
+    let lines = WITHOUT_REST.into_iter().chain(webhook).map(str::to_owned);
+    which.into_iter().chain(lines).collect()
 }

@@ -20,5 +20,7 @@ pub use commands::Commands;
 pub use desk::Desk;
 pub use progress::ResyncState;
 pub use request::{Explain, LongRequest, Needs, Nothing, Request};
-pub use services::{RunningRelay, Services};
-pub use status::{DegradedPart, Means, RelayStatus, SendingStatus, Status};
+pub use services::{RunningRelay, Services, SourceServices};
+pub use status::{
+    DegradedPart, Means, RelayStatus, SendingStatus, SourceMeans, SourceStatus, Status,
+};

@@ -12,8 +12,8 @@ pub(super) fn next(relay: Option<&RelayStatus>, ledger: &LedgerStatus) -> Option
     if !relay.ledger_writable {
         return Some("Make room on the disk of ledger.data_dir, or mend the ledger: `misp-sentinel-relay ledger check`.".to_owned());
     }
-    let is_cut_off = relay.endpoints.iter().any(|endpoint| !endpoint.connected())
-        || relay.rest.iter().any(|rest| rest.error.is_some())
+    let is_cut_off = relay.endpoints().any(|endpoint| !endpoint.connected())
+        || relay.rests().any(|rest| rest.error.is_some())
         || relay.targets.iter().any(is_in_trouble);
     if is_cut_off {
         return Some(
@@ -21,10 +21,8 @@ pub(super) fn next(relay: Option<&RelayStatus>, ledger: &LedgerStatus) -> Option
                 .to_owned(),
         );
     }
-    if let Some(rest) = &relay.rest
-        && (rest.other_view || rest.empty)
-    {
-        return Some("Look at what misp.key sees: `misp-sentinel-relay check`.".to_owned());
+    if relay.rests().any(|rest| rest.other_view || rest.empty) {
+        return Some("Look at what the key of MISP sees: `misp-sentinel-relay check`.".to_owned());
     }
     if ledger.held > 0 {
         return Some(
@@ -50,17 +48,17 @@ pub(super) fn next(relay: Option<&RelayStatus>, ledger: &LedgerStatus) -> Option
             unread.event
         ));
     }
-    let is_without_rest = relay.rest.is_none();
+    let is_without_rest = !relay.has_all_keys();
     if is_without_rest && !ledger.gaps.is_empty() {
         return Some(
             "Publish again in MISP what was published or withdrawn during the gaps.".to_owned(),
         );
     }
     if is_without_rest {
-        return Some("Set misp.key, so that nothing that is missed stays missed; then `misp-sentinel-relay check`.".to_owned());
+        return Some("Set misp.key, or with several sources the key of each, so that nothing that is missed stays missed; then `misp-sentinel-relay check`.".to_owned());
     }
     let lists = relay.warninglists.iter();
-    let is_degraded = relay.rest.iter().any(|rest| rest.late)
+    let is_degraded = relay.rests().any(|rest| rest.late)
         || lists.clone().any(|lists| lists.pending || lists.error.is_some());
     is_degraded.then(|| {
         "See why MISP answers slowly or not at all: `misp-sentinel-relay check`.".to_owned()
@@ -75,7 +73,7 @@ fn is_in_trouble(target: &super::SendingStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::SendingStatus;
+    use crate::admin::{SendingStatus, SourceStatus};
     use crate::intake::rest::RestState;
     use crate::intake::zmq::EndpointStatus;
     use crate::ledger::{GapStatus, TargetStatus};
@@ -91,9 +89,12 @@ mod tests {
             started_at: chrono::DateTime::default(),
             uptime_seconds: 1,
             ledger_writable: true,
-            endpoints: vec![endpoint],
-            webhook: None,
-            rest: Some(RestState::default()),
+            sources: vec![SourceStatus {
+                source: "misp".to_owned(),
+                endpoints: vec![endpoint],
+                webhook: None,
+                rest: Some(RestState::default()),
+            }],
             warninglists: None,
             targets: vec![SendingStatus::default()],
         }
@@ -112,7 +113,7 @@ mod tests {
             assert!(told.contains(command), "{command}: {told}");
         };
         // Each state is worse than all before it.
-        let rest = relay.rest.take();
+        let rest = relay.sources[0].rest.take();
         expect(&relay, &ledger, "Set misp.key");
         let gap = GapStatus {
             intake: "feed".to_owned(),
@@ -123,7 +124,7 @@ mod tests {
         };
         ledger.gaps.push(gap);
         expect(&relay, &ledger, "Publish again in MISP");
-        relay.rest = rest;
+        relay.sources[0].rest = rest;
         assert_eq!(next(Some(&relay), &ledger), None, "catch-up heals gaps");
         ledger.targets.push(TargetStatus {
             target: "soc".to_owned(),

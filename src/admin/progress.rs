@@ -9,6 +9,8 @@ use crate::ledger::{Lane, Ledger, Resync, ResyncCount, ResyncPhase, SqlResult};
 /// How far a resync has come at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResyncState {
+    #[serde(default)]
+    pub source: String,
     pub resync: Resync,
     pub left: ResyncCount,
     /// The number of open changes of all targets, by lane: withdrawals, live, backlog.
@@ -18,11 +20,19 @@ pub struct ResyncState {
 }
 
 impl ResyncState {
-    /// Reads the progress from the ledger. Returns `None` if there never was a resync.
+    /// Reads the progress of each source from the ledger. A source that never had a resync is left out.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn of(ledger: &Ledger, source: &str) -> SqlResult<Option<Self>> {
+    pub async fn of_all(ledger: &Ledger, sources: &[String]) -> SqlResult<Vec<Self>> {
+        let mut all = Vec::new();
+        for source in sources {
+            all.extend(Self::of(ledger, source).await?);
+        }
+        Ok(all)
+    }
+
+    async fn of(ledger: &Ledger, source: &str) -> SqlResult<Option<Self>> {
         let Some((resync, left)) = ledger.resync_progress(source).await? else { return Ok(None) };
         let mut queued = [0; 3];
         for target in ledger.targets().await? {
@@ -30,7 +40,7 @@ impl ResyncState {
                 *sum += depth;
             }
         }
-        Ok(Some(Self { resync, left, queued, fault: None }))
+        Ok(Some(Self { source: source.to_owned(), resync, left, queued, fault: None }))
     }
 
     pub fn is_done(&self) -> bool {

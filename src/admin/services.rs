@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use tokio::sync::{Semaphore, watch};
 
-use super::{Means, RelayStatus, SendingStatus, Status};
+use super::{Means, RelayStatus, SendingStatus, SourceMeans, SourceStatus, Status};
 use crate::compare::Readback;
 use crate::config::Target;
 use crate::deliver::Health;
@@ -23,13 +23,10 @@ pub struct Services {
     pub ledger: Ledger,
     /// How claims are judged and merged.
     pub views: Arc<Views>,
-    /// The name of the source in the ledger.
-    pub source: String,
+    /// The sources that are read.
+    pub sources: Arc<[SourceServices]>,
     /// The configured targets, under the names that they have in the ledger.
     pub targets: Arc<[Target]>,
-    pub means: Means,
-    /// The client of MISP's REST API; `None` without a key.
-    pub misp: Option<MispClient>,
     /// The targets whose workspaces can be read back.
     pub readback: Arc<Readback>,
     /// The running relay; `None` where a command opened the ledger itself.
@@ -42,12 +39,40 @@ pub struct Services {
 #[derive(Debug, Clone)]
 pub struct RunningRelay {
     pub started: SystemTime,
-    /// The address that the webhook listens on; `None` where there is no webhook.
-    pub webhook: Option<SocketAddr>,
-    /// The state of the REST intake; `None` without a key.
-    pub rest: Option<RestStatus>,
-    pub endpoints: watch::Receiver<Vec<EndpointStatus>>,
     pub health: Health,
+}
+
+/// A MISP: how it can be asked, and how its intakes are.
+#[derive(Debug, Clone)]
+pub struct SourceServices {
+    /// Its name in the configuration and in the ledger.
+    pub name: String,
+    pub means: Means,
+    /// The client of its REST API; `None` without a key.
+    pub misp: Option<MispClient>,
+    /// The address that its webhook listens on; `None` where there is none, or no relay runs.
+    pub webhook: Option<SocketAddr>,
+    /// The state of its REST intake; `None` without a key, or if no relay runs.
+    pub rest: Option<RestStatus>,
+    /// `None`: no relay runs.
+    pub endpoints: Option<watch::Receiver<Vec<EndpointStatus>>>,
+}
+
+impl SourceServices {
+    fn means(&self) -> SourceMeans {
+        SourceMeans { source: self.name.clone(), means: self.means }
+    }
+
+    /// Returns the state of its intakes.
+    fn status(&self) -> SourceStatus {
+        let endpoints = self.endpoints.as_ref();
+        SourceStatus {
+            source: self.name.clone(),
+            endpoints: endpoints.map(|all| all.borrow().clone()).unwrap_or_default(),
+            webhook: self.webhook,
+            rest: self.rest.as_ref().map(RestStatus::now),
+        }
+    }
 }
 
 impl Services {
@@ -60,7 +85,8 @@ impl Services {
         let relay = self.relay_status();
         let relay =
             relay.map(|relay| RelayStatus { targets: self.sending(&ledger.targets), ..relay });
-        Ok(Status::new(relay, ledger, self.means))
+        let means: Vec<SourceMeans> = self.sources.iter().map(SourceServices::means).collect();
+        Ok(Status::new(relay, ledger, &means))
     }
 
     /// Returns the state of the running relay, without its targets.
@@ -71,12 +97,15 @@ impl Services {
             // A clock that was set back gives no negative uptime.
             uptime_seconds: relay.started.elapsed().unwrap_or_default().as_secs(),
             ledger_writable: self.ledger.is_writable(),
-            endpoints: relay.endpoints.borrow().clone(),
-            webhook: relay.webhook,
-            rest: relay.rest.as_ref().map(RestStatus::now),
+            sources: self.sources.iter().map(SourceServices::status).collect(),
             warninglists: self.views.warninglists().state(),
             targets: Vec::new(),
         })
+    }
+
+    /// Returns the sources that can be asked over REST, with their clients.
+    pub fn clients(&self) -> impl Iterator<Item = (&str, &MispClient)> {
+        self.sources.iter().filter_map(|source| Some((source.name.as_str(), source.misp.as_ref()?)))
     }
 
     /// Returns how sending goes for every enabled target, if a relay runs. `waiting` says what waits for all of them.

@@ -56,9 +56,9 @@ pub(super) struct WithdrawnToday {
 impl WithdrawnToday {
     async fn of(services: &Services, now: DateTime<Utc>) -> SqlResult<Self> {
         let since = now.date_naive().and_time(NaiveTime::MIN).and_utc();
-        let Services { ledger, views, source, .. } = services;
+        let Services { ledger, views, .. } = services;
         let from = since.timestamp_millis();
-        let withdrawals = ledger.withdrawals(views, source, from, NAMED).await?;
+        let withdrawals = ledger.withdrawals(views, from, NAMED).await?;
         Ok(Self { since, withdrawals })
     }
 }

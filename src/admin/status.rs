@@ -28,7 +28,8 @@ pub struct Status {
     /// The same in the same order, for programs.
     #[serde(default)]
     pub degraded_parts: Vec<DegradedPart>,
-    /// What cannot be promised without a key for MISP's REST API.
+    /// What cannot be promised without a key for MISP's REST API. With several sources each line names those that
+    /// have none.
     pub without_rest: Vec<String>,
     /// What is worth doing next; `None`: nothing needs to be done.
     #[serde(default)]
@@ -40,6 +41,9 @@ pub struct Status {
 pub struct DegradedPart {
     /// The part of the relay: `feed`, `rest`, `warninglists`, `ledger`, `target`; `relay` if none runs.
     pub part: String,
+    /// The source, if the part is its REST API.
+    #[serde(default)]
+    pub source: Option<String>,
     /// The target, if the part is one.
     pub target: Option<String>,
     /// The ZeroMQ endpoint, if the part is a feed.
@@ -49,17 +53,25 @@ pub struct DegradedPart {
 
 impl DegradedPart {
     pub(super) fn new(part: Part<'_>, reason: &str) -> Self {
-        let (target, feed) = (part.target().to_owned(), part.feed().to_owned());
+        let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         Self {
             part: part.word().to_owned(),
-            target: Some(target).filter(|target| !target.is_empty()),
-            feed: Some(feed).filter(|feed| !feed.is_empty()),
+            source: named(part.source()),
+            target: named(part.target()),
+            feed: named(part.feed()),
             reason: reason.to_owned(),
         }
     }
 }
 
-/// Which ways to MISP are configured besides the feed.
+/// A source, and the ways to it that are configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceMeans {
+    pub source: String,
+    pub means: Means,
+}
+
+/// Which ways to a MISP are configured besides the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Means {
     pub webhook: bool,
@@ -75,16 +87,42 @@ pub struct RelayStatus {
     pub uptime_seconds: u64,
     /// Whether the ledger's last transaction succeeded.
     pub ledger_writable: bool,
+    /// The sources that are read, in the order of their names.
+    pub sources: Vec<SourceStatus>,
+    /// The state of MISP's warninglists; `None` if no policy uses them, or if there is no key to read them
+    /// with.
+    pub warninglists: Option<ListsState>,
+    pub targets: Vec<SendingStatus>,
+}
+
+/// The state of the intakes of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub source: String,
     /// The ZeroMQ endpoints, in the order of the configuration.
     pub endpoints: Vec<EndpointStatus>,
     /// The address that the webhook listens on; `None` where there is no webhook.
     pub webhook: Option<SocketAddr>,
     /// The state of the REST intake; `None` without a key.
     pub rest: Option<RestState>,
-    /// The state of MISP's warninglists; `None` if no policy uses them, or if there is no key to read them
-    /// with.
-    pub warninglists: Option<ListsState>,
-    pub targets: Vec<SendingStatus>,
+}
+
+impl RelayStatus {
+    /// Returns all ZeroMQ endpoints.
+    pub fn endpoints(&self) -> impl Iterator<Item = &EndpointStatus> {
+        self.sources.iter().flat_map(|source| &source.endpoints)
+    }
+
+    /// Returns the states of all REST intakes.
+    pub fn rests(&self) -> impl Iterator<Item = &RestState> {
+        self.sources.iter().filter_map(|source| source.rest.as_ref())
+    }
+
+    /// Returns whether every source can be asked over REST.
+    pub fn has_all_keys(&self) -> bool {
+        self.sources.iter().all(|source| source.rest.is_some())
+    }
 }
 
 /// How sending to a target goes.

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 
-use crate::admin::{RelayStatus, SendingStatus, Services};
-use crate::ledger::{Lane, Ledger, Room, SqlResult, TargetStatus, WaitingCounts};
+use crate::admin::{RelayStatus, SendingStatus, Services, SourceStatus};
+use crate::ledger::{Lane, Ledger, ReadsOfSource, Room, SqlResult, TargetStatus, WaitingCounts};
 use crate::metrics::{self, Part, RestMoments, TargetMoments};
 
 /// The targets that have gauges.
@@ -29,7 +29,12 @@ impl Shown {
 pub(super) async fn refresh(watched: &Services, shown: &mut Shown) -> SqlResult<()> {
     metrics::process();
     let Some(relay) = watched.relay_status() else { return Ok(()) };
-    parts(&relay, watched.means.rest);
+    parts(&relay);
+    let waiting = watched.ledger.waiting_reads().await?;
+    for source in &relay.sources {
+        let reads = waiting.iter().find(|reads| reads.source == source.source);
+        of_source(source, &reads.cloned().unwrap_or_default(), &watched.ledger).await?;
+    }
     ledger(watched, &relay).await?;
     let targets = watched.ledger.target_statuses().await?;
     for target in &targets {
@@ -45,21 +50,35 @@ pub(super) async fn refresh(watched: &Services, shown: &mut Shown) -> SqlResult<
     Ok(())
 }
 
-fn parts(relay: &RelayStatus, has_key: bool) {
-    for endpoint in &relay.endpoints {
+async fn of_source(source: &SourceStatus, reads: &ReadsOfSource, ledger: &Ledger) -> SqlResult<()> {
+    for endpoint in &source.endpoints {
         let is_degraded = !endpoint.connected() || endpoint.error.is_some();
         metrics::degraded(Part::Feed(&endpoint.endpoint), "not_connected", is_degraded);
         if let Some(at) = endpoint.last_publication {
             metrics::last_publication(&endpoint.endpoint, at.into());
         }
     }
+    let name = source.source.as_str();
+    metrics::degraded(Part::Rest(name), "not_configured", source.rest.is_none());
+    let rest = source.rest.clone().unwrap_or_default();
+    metrics::degraded(Part::Rest(name), "failing", rest.error.is_some());
+    metrics::degraded(Part::Rest(name), "late", rest.late);
+    metrics::degraded(Part::Rest(name), "other_view", rest.other_view);
+    metrics::degraded(Part::Rest(name), "empty", rest.empty);
+    metrics::degraded(Part::Rest(name), "notices_unjudged", source.rest.is_none() && reads.all > 0);
+    metrics::degraded(Part::Rest(name), "unreadable_events", reads.in_vain > 0);
+    let resync = ledger.resync(&source.source).await?;
+    let moments = RestMoments {
+        answered: rest.answered_at.map(SystemTime::from),
+        caught_up: rest.caught_up_at.map(SystemTime::from),
+        resynced: resync.and_then(|resync| resync.whole_at).and_then(of_millis),
+    };
+    metrics::rest_moments(name, moments);
+    Ok(())
+}
+
+fn parts(relay: &RelayStatus) {
     metrics::degraded(Part::Ledger, "not_writable", !relay.ledger_writable);
-    metrics::degraded(Part::Rest, "not_configured", !has_key);
-    let rest = relay.rest.clone().unwrap_or_default();
-    metrics::degraded(Part::Rest, "failing", rest.error.is_some());
-    metrics::degraded(Part::Rest, "late", rest.late);
-    metrics::degraded(Part::Rest, "other_view", rest.other_view);
-    metrics::degraded(Part::Rest, "empty", rest.empty);
     let lists = relay.warninglists.clone().unwrap_or_default();
     metrics::warninglist_entries(lists.entries as f64);
     metrics::degraded(Part::Warninglists, "pending", lists.pending);
@@ -68,7 +87,7 @@ fn parts(relay: &RelayStatus, has_key: bool) {
 }
 
 async fn ledger(watched: &Services, relay: &RelayStatus) -> SqlResult<()> {
-    let Services { ledger, source, .. } = watched;
+    let Services { ledger, .. } = watched;
     let WaitingCounts { reads, held, suppressed, gaps } = ledger.waiting().await?;
     metrics::reads_waiting(reads as f64);
     metrics::claims_held(held as f64);
@@ -82,20 +101,10 @@ async fn ledger(watched: &Services, relay: &RelayStatus) -> SqlResult<()> {
     metrics::unjudged(unjudged.unwrap_or_default() as f64);
     metrics::degraded(Part::Ledger, "held", held > 0);
     metrics::degraded(Part::Ledger, "gaps", gaps > 0);
-    let cannot_judge = !watched.means.rest && reads > 0;
-    metrics::degraded(Part::Rest, "notices_unjudged", cannot_judge);
-    let (_, unread) = ledger.unread(0).await?;
-    metrics::degraded(Part::Rest, "unreadable_events", unread > 0);
     let waiting = ledger.waiting_warninglists().await?.is_some();
     metrics::degraded(Part::Warninglists, "waiting", waiting);
-    let (rest, lists) = (relay.rest.as_ref(), relay.warninglists.as_ref());
-    let resync = ledger.resync(source).await?;
-    metrics::rest_moments(RestMoments {
-        answered: rest.and_then(|rest| rest.answered_at).map(SystemTime::from),
-        caught_up: rest.and_then(|rest| rest.caught_up_at).map(SystemTime::from),
-        resynced: resync.and_then(|resync| resync.whole_at).and_then(of_millis),
-        warninglists_read: lists.and_then(|lists| lists.read_at).and_then(of_millis),
-    });
+    let read_at = relay.warninglists.as_ref().and_then(|lists| lists.read_at);
+    metrics::warninglists_read(read_at.and_then(of_millis));
     Ok(())
 }
 

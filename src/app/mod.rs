@@ -2,10 +2,12 @@
 //! binds the sockets and builds the senders; then it runs until the stop. `tasks` has the order of the stop.
 
 mod gauges;
+mod parts;
 mod readback;
 mod reading;
 mod series;
 mod services;
+mod sources;
 mod tasks;
 
 use std::net::{SocketAddr, TcpListener};
@@ -15,7 +17,6 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,19 +25,17 @@ use crate::admin::control::{self, ControlSocket};
 use crate::compare::Readback;
 use crate::config::{Config, Mode, Target};
 use crate::deliver::{self, Health, Sender};
-use crate::intake::rest::RestIntake;
 use crate::intake::zmq::ZeroMqStatus;
-use crate::intake::{Inbox, webhook};
 use crate::ledger::{
     InForce, Ledger, Member, StartError, TargetEntry, TargetMode, Views, load_warninglists,
 };
 use crate::log_event::{LogEvent, ms};
-use crate::notice::Notice;
 use crate::signals::{self, StopCause};
+use sources::SourceParts;
 use tasks::Tasks;
 
 pub use readback::of_config as readback_of;
-pub use reading::{RestReading, Scope};
+pub use reading::{NO_KEY, RestReading, Scope};
 pub use services::services_of;
 
 /// The exceptions that the operator allows for this start only.
@@ -65,23 +64,17 @@ pub struct Relay {
     config: Config,
     pub ledger: Ledger,
     views: Arc<Views>,
-    inbox: Inbox,
-    notices: mpsc::Receiver<Notice>,
+    sources: Vec<SourceParts>,
     senders: Vec<Sender>,
-    /// The state of the ZeroMQ endpoints.
-    pub feed: ZeroMqStatus,
-    /// The intake that asks MISP over REST; `None` without a key.
-    rest: Option<RestIntake>,
     health: Health,
     readback: Arc<Readback>,
     listeners: Listeners,
 }
 
-/// The sockets, which are bound before anything runs.
+/// The sockets for operators, which are bound before anything runs.
 #[derive(Debug)]
 struct Listeners {
     admin: TcpListener,
-    webhook: Option<TcpListener>,
     control: ControlSocket,
 }
 
@@ -150,34 +143,24 @@ impl Relay {
         let http = crate::azure::http::client(&config.azure)?;
         // Before the senders are built: a start that must not send under these settings ends here.
         register(&config, Some(&http), &ledger, &views, options).await?;
+        sources::tell(&config, &ledger).await?;
         let health = Health::default();
         let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
         let readback = Arc::new(readback::of(&config, &http, &senders)?);
         // Bound before the run begins, so that a port that is in use ends the start.
         let listeners = Listeners::bind(&config)?;
-        // The memory for waiting publications: the feed's bound, and room for one webhook body.
-        let body = config.misp.webhook.as_ref().map_or(0, |webhook| webhook.max_body);
-        let memory = config.misp.zeromq.max_waiting.saturating_add(body);
-        let (inbox, notices) = Inbox::new(memory);
-        let feed = ZeroMqStatus::new(&config.misp.zeromq);
-        let rest = reading::intake(&config, &ledger, &views, &inbox, options.accept_new_view)?;
+        let sources = sources::build(&config, &ledger, &views, options)?;
         // Before anything runs, so that no sender is ahead of it.
         ledger.begin_judging(&views).await.context("read what must be judged anew")?;
         // A start that fails before this line has received nothing, so it leaves no gap behind.
-        ledger.begin_run(&config.misp.name, Ledger::now()).await?;
-        Ok(Self {
-            config,
-            ledger,
-            views,
-            inbox,
-            notices,
-            senders,
-            feed,
-            rest,
-            health,
-            readback,
-            listeners,
-        })
+        let names: Vec<&str> = config.enabled_sources().map(|one| one.name.as_str()).collect();
+        ledger.begin_run(&names, Ledger::now()).await?;
+        Ok(Self { config, ledger, views, sources, senders, health, readback, listeners })
+    }
+
+    /// The states of the ZeroMQ endpoints, by source.
+    pub fn feeds(&self) -> impl Iterator<Item = ZeroMqStatus> {
+        self.sources.iter().map(SourceParts::feed)
     }
 
     /// Runs until `stop`, or until a part fails. Then stops the parts in the order of the flow, within the
@@ -224,15 +207,8 @@ impl Relay {
 
 impl Listeners {
     fn bind(config: &Config) -> anyhow::Result<Self> {
-        let webhook = config.misp.webhook.as_ref();
-        // The certificate is loaded here so that a mistake in it ends the start, and not a task later.
-        if let Some(files) = webhook.and_then(|webhook| webhook.tls.as_ref()) {
-            webhook::load(files)?;
-        }
-        let webhook = webhook.map(|webhook| bind("misp.webhook.listen", webhook.listen));
         Ok(Self {
             admin: bind("admin.listen", config.admin.listen)?,
-            webhook: webhook.transpose()?,
             control: control::bind(&config.ledger.data_dir)?,
         })
     }
@@ -256,7 +232,7 @@ pub fn views(config: &Config) -> Views {
     }
     let lists = match load_warninglists(&config.ledger.data_dir) {
         Some(lists) => InForce::Lists(lists),
-        None if config.misp.rest.is_some() => InForce::Pending,
+        None if config.has_key() => InForce::Pending,
         None => InForce::Unused,
     };
     views.under(lists)

@@ -12,27 +12,35 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{RunOptions, views};
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::intake::Inbox;
 use crate::intake::rest::{RestIntake, RestStatus};
-use crate::ledger::{KeyView, Ledger, RestRules, SqlResult, Views, Writer, WriterSettings};
+use crate::ledger::{KeyView, Ledger, RestRules, SqlResult, Upkeep, Views, Writer, WriterSettings};
 use crate::misp_api::MispClient;
 
-/// Builds the intake that asks MISP over REST. Returns `None` without a key.
+/// What the intake of a source is built of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts<'p> {
+    pub source: &'p Source,
+    pub config: &'p Config,
+    pub ledger: &'p Ledger,
+    pub views: &'p Arc<Views>,
+    pub inbox: &'p Inbox,
+}
+
+/// Builds the intake that asks a MISP over REST. Returns `None` without a key.
 pub(super) fn intake(
-    config: &Config,
-    ledger: &Ledger,
-    views: &Arc<Views>,
-    inbox: &Inbox,
+    parts: &Parts<'_>,
     accept_new_view: bool,
 ) -> anyhow::Result<Option<RestIntake>> {
-    let Some(rest) = config.misp.rest.clone() else { return Ok(None) };
+    let Parts { source, config, ledger, views, inbox } = *parts;
+    let Some(rest) = source.rest.clone() else { return Ok(None) };
     Ok(Some(RestIntake {
         client: MispClient::new(&rest)?,
         ledger: ledger.clone(),
         inbox: inbox.clone(),
         data_dir: config.ledger.data_dir.clone(),
-        misp: Arc::new(config.misp.clone()),
+        source: Arc::new(source.clone()),
         rest: Arc::new(rest),
         key: KeyView::default(),
         catches_up: true,
@@ -44,27 +52,38 @@ pub(super) fn intake(
     }))
 }
 
-/// Collects the settings of the ledger's writer.
-pub(super) fn writer_settings(config: &Config, rest: Option<&RestIntake>) -> WriterSettings {
-    let webhook = config.misp.webhook.as_ref();
+/// Why nothing can be read over REST.
+pub const NO_KEY: &str =
+    "a resync reads MISP over REST: set misp.key (and misp.url), or those of a source";
+
+/// Collects the settings of the writer of a source.
+pub(super) fn writer_settings(
+    source: &Source,
+    config: &Config,
+    rest: Option<&RestIntake>,
+) -> WriterSettings {
+    let webhook = source.webhook.as_ref();
     WriterSettings {
-        source: config.misp.name.clone(),
+        source: source.name.clone(),
         confirm_within: webhook.map_or(Duration::from_secs(120), |webhook| webhook.confirm_within),
         tombstones: config.ledger.tombstones,
         rest: rest.map(|asking| RestRules {
             times: (*asking.rest).clone(),
             key: asking.key.clone(),
-            searches: !config.misp.search.is_empty(),
-            on_unpublish: config.misp.on_unpublish,
+            searches: !source.search.is_empty(),
+            on_unpublish: source.on_unpublish,
             guard: config.guard,
         }),
     }
 }
 
 /// What a resync reads; everything by default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {
+    /// The only source to ask; `None` for all that have a key.
+    #[serde(default)]
+    pub source: Option<String>,
     /// The only event to read; `None` for all.
     pub event: Option<Uuid>,
     /// Reads only what was touched since then (MISP's time, Unix seconds); `None` for all times.
@@ -72,11 +91,32 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Begins the resync in the ledger.
+    /// Returns those of these sources that it reads.
+    ///
+    /// # Errors
+    /// None of them is: the named one is not among them, or there are none.
+    pub fn which<'s>(
+        &self,
+        sources: impl Iterator<Item = &'s str>,
+    ) -> anyhow::Result<Vec<&'s str>> {
+        let all: Vec<&str> = sources.collect();
+        ensure!(!all.is_empty(), NO_KEY);
+        let Some(named) = &self.source else { return Ok(all) };
+        let found = all.iter().find(|source| *source == named).copied();
+        let found = found.with_context(|| {
+            format!(
+                "no source {named:?} can be asked over REST; those that can: {}",
+                all.join(", ")
+            )
+        });
+        Ok(vec![found?])
+    }
+
+    /// Begins the resync of a source in the ledger.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn begin(self, ledger: &Ledger, source: &str) -> SqlResult<()> {
+    pub async fn begin(&self, ledger: &Ledger, source: &str) -> SqlResult<()> {
         match self.event {
             Some(event) => ledger.resync_event(source, event, Ledger::now()).await,
             None => ledger.begin_resync(source, self.since, Ledger::now()).await,
@@ -90,7 +130,8 @@ pub struct RestReading {
     pub ledger: Ledger,
     tasks: JoinSet<()>,
     stop: CancellationToken,
-    status: RestStatus,
+    /// The states of the intakes, by source.
+    states: Vec<(String, RestStatus)>,
 }
 
 impl RestReading {
@@ -99,10 +140,13 @@ impl RestReading {
     /// # Errors
     /// There is no key, or the ledger cannot be opened.
     pub async fn begin(config: &Config, scope: Scope) -> anyhow::Result<Self> {
-        ensure!(config.misp.rest.is_some(), "a resync reads MISP over REST: set misp.key");
         let mut config = config.clone();
-        // The periodic resync stays off: only what was asked for is read.
-        config.misp.resync = None;
+        // Only what was asked for is read: no other source, and no periodic resync.
+        let with_key = config.enabled_sources().filter(|source| source.rest.is_some());
+        let asked = scope.which(with_key.map(|source| source.name.as_str()))?;
+        let asked: Vec<String> = asked.into_iter().map(str::to_owned).collect();
+        config.sources.retain(|source| asked.contains(&source.name));
+        config.sources.iter_mut().for_each(|source| source.resync = None);
         super::name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
         let views = Arc::new(views(&config));
@@ -110,24 +154,48 @@ impl RestReading {
         // anew are judged anew.
         super::register(&config, None, &ledger, &views, RunOptions::default()).await?;
         ledger.reevaluate(&views, Ledger::now(), |_| {}).await?;
-        scope.begin(&ledger, &config.misp.name).await?;
+        let mut reading = Self {
+            ledger,
+            tasks: JoinSet::new(),
+            stop: CancellationToken::new(),
+            states: Vec::new(),
+        };
+        for source in &config.sources {
+            scope.begin(&reading.ledger, &source.name).await?;
+            reading.start(source, &config, &views)?;
+        }
+        Ok(reading)
+    }
+
+    fn start(
+        &mut self,
+        source: &Source,
+        config: &Config,
+        views: &Arc<Views>,
+    ) -> anyhow::Result<()> {
         let (inbox, notices) = Inbox::new(0);
-        let asking = intake(&config, &ledger, &views, &inbox, false)?.context("a key")?;
+        let of = Parts { source, config, ledger: &self.ledger, views, inbox: &inbox };
+        let asking = intake(&of, false)?.context(NO_KEY)?;
         let asking = RestIntake { catches_up: false, ..asking };
         // The writer ends when the last holder of the inbox is gone, which is then the intake.
         drop(inbox);
-        let settings = writer_settings(&config, Some(&asking));
-        let writer = Writer::new(ledger.clone(), views, settings, notices);
-        let (stop, status) = (CancellationToken::new(), asking.status.clone());
-        let mut tasks = JoinSet::new();
-        tasks.spawn(asking.run(stop.clone()));
-        tasks.spawn(writer.run());
-        Ok(Self { ledger, tasks, stop, status })
+        let settings = writer_settings(source, config, Some(&asking));
+        let upkeep = self.states.is_empty().then(|| Upkeep::new(std::slice::from_ref(&settings)));
+        let writer = Writer::new(self.ledger.clone(), Arc::clone(views), settings, upkeep, notices);
+        self.states.push((source.name.clone(), asking.status.clone()));
+        self.tasks.spawn(asking.run(self.stop.clone()));
+        self.tasks.spawn(writer.run());
+        Ok(())
     }
 
-    /// Returns why MISP cannot be asked now; `None` if it can.
+    /// Returns the sources that are read.
+    pub fn sources(&self) -> Vec<String> {
+        self.states.iter().map(|(source, _)| source.clone()).collect()
+    }
+
+    /// Returns why a MISP cannot be asked now; `None` if all can.
     pub fn fault(&self) -> Option<String> {
-        self.status.now().error
+        self.states.iter().find_map(|(_, state)| state.now().error)
     }
 
     /// Stops reading, and returns the ledger. What was committed stays.

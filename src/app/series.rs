@@ -4,7 +4,7 @@
 use strum::{IntoEnumIterator, VariantNames};
 
 use crate::azure::token::SignInError;
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::deliver::outcome::UploadOutcome;
 use crate::intake::{webhook, zmq};
 use crate::ledger::{EventOutcome, Lane};
@@ -15,13 +15,11 @@ use crate::pure::convert::Reason;
 
 /// Begins the series of the intakes, the ledger and all enabled targets.
 pub(super) fn begin_all(config: &Config) {
-    config.misp.zeromq.endpoints.iter().for_each(|feed| of_feed(feed));
-    if config.misp.webhook.is_some() {
+    config.enabled_sources().for_each(of_source);
+    if config.enabled_sources().any(|source| source.webhook.is_some()) {
         webhook::STATUSES.iter().for_each(|status| begin::webhook_answered(status.as_str()));
         of_gaps(webhook::INTAKE);
     }
-    begin::rest_request("answered");
-    RestError::VARIANTS.iter().for_each(|word| begin::rest_request(word));
     begin::gap_of("relay", GapReason::Interrupted.word());
     begin::gap_of("publication", GapReason::MalformedFrame.word());
     begin::gap_of("ledger", GapReason::LedgerFailed.word());
@@ -33,6 +31,12 @@ pub(super) fn begin_all(config: &Config) {
     SignInError::VARIANTS.iter().for_each(|word| begin::sign_in(word));
     let enabled = config.targets.iter().filter(|target| target.enabled);
     enabled.for_each(|target| of_target(&target.name));
+}
+
+fn of_source(source: &Source) {
+    source.zeromq.endpoints.iter().for_each(|feed| of_feed(feed));
+    let outcomes = RestError::VARIANTS.iter().chain([&"answered"]);
+    outcomes.for_each(|outcome| begin::rest_request(&source.name, outcome));
 }
 
 fn of_feed(feed: &str) {

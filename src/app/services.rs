@@ -6,24 +6,19 @@ use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
 
+use super::sources::SourceParts;
 use super::{Relay, readback, remembered, views};
-use crate::admin::{Means, Needs, RunningRelay, Services};
+use crate::admin::{Means, Needs, RunningRelay, Services, SourceServices};
 use crate::compare::Readback;
-use crate::config::{Config, Target};
+use crate::config::{Config, Source, Target};
 use crate::ledger::{Ledger, Views};
 use crate::misp_api::MispClient;
 
 /// Collects what the running relay answers requests from.
 pub(super) fn of_relay(relay: &Relay) -> Services {
-    let running = RunningRelay {
-        started: SystemTime::now(),
-        webhook: relay.config.misp.webhook.as_ref().map(|webhook| webhook.listen),
-        rest: relay.rest.as_ref().map(|asking| asking.status.clone()),
-        endpoints: relay.feed.subscribe(),
-        health: relay.health.clone(),
-    };
+    let running = RunningRelay { started: SystemTime::now(), health: relay.health.clone() };
     Services {
-        misp: relay.rest.as_ref().map(|asking| asking.client.clone()),
+        sources: relay.sources.iter().map(SourceParts::services).collect(),
         relay: Some(running),
         ..services(&relay.config, &relay.ledger, &relay.views, &relay.readback)
     }
@@ -35,13 +30,27 @@ pub(super) fn of_relay(relay: &Relay) -> Services {
 /// # Errors
 /// A client for MISP or Azure cannot be made.
 pub fn services_of(config: &Config, ledger: &Ledger, needs: Needs) -> anyhow::Result<Services> {
-    let (mut misp, mut readback) = (None, Readback::new(Vec::new(), config.management.ingestion));
+    let mut readback = Readback::new(Vec::new(), config.management.ingestion);
     if needs == Needs::Secrets {
-        misp = config.misp.rest.as_ref().map(MispClient::new).transpose()?;
         readback = readback::of_config(config)?;
     }
     let views = Arc::new(views(config));
-    Ok(Services { misp, ..services(config, ledger, &views, &Arc::new(readback)) })
+    let sources = config.enabled_sources().map(|source| idle(source, needs));
+    let sources = sources.collect::<anyhow::Result<Vec<_>>>()?.into();
+    Ok(Services { sources, ..services(config, ledger, &views, &Arc::new(readback)) })
+}
+
+/// Describes a source that no relay reads now.
+fn idle(source: &Source, needs: Needs) -> anyhow::Result<SourceServices> {
+    let rest = source.rest.as_ref().filter(|_| needs == Needs::Secrets);
+    Ok(SourceServices {
+        name: source.name.clone(),
+        means: Means { webhook: source.webhook.is_some(), rest: source.rest.is_some() },
+        misp: rest.map(MispClient::new).transpose()?,
+        webhook: None,
+        rest: None,
+        endpoints: None,
+    })
 }
 
 fn services(
@@ -54,10 +63,8 @@ fn services(
     Services {
         ledger: ledger.clone(),
         views: Arc::clone(views),
-        source: config.misp.name.clone(),
+        sources: Arc::default(),
         targets: config.targets.iter().map(named).collect(),
-        means: Means { webhook: config.misp.webhook.is_some(), rest: config.misp.rest.is_some() },
-        misp: None,
         readback: Arc::clone(readback),
         relay: None,
         long_read: Arc::new(Semaphore::new(1)),

@@ -11,15 +11,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::gauges::Shown;
-use super::{Listeners, Relay, gauges, reading, series, services};
+use super::parts::{Parts, named};
+use super::sources::{self, Groups};
+use super::{Listeners, Relay, gauges, series, services};
 use crate::admin::{self, Commands, Desk, Services};
 use crate::compare;
-use crate::config::ZeroMq;
 use crate::deliver::Sender;
 use crate::intake::rest::RestStatus;
-use crate::intake::zmq::{self, ZeroMqStatus};
-use crate::intake::{Inbox, webhook};
-use crate::ledger::{Ledger, Views, Writer};
+use crate::ledger::{Ledger, Views};
 use crate::log_event::{LogEvent, ms};
 use crate::pure::outage::{Down, Outage};
 
@@ -29,15 +28,12 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The pause before the judging goes on after the ledger could not be read or written.
 const JUDGE_AGAIN: Duration = Duration::from_secs(5);
 
-/// A group of running parts. Each returns its name when it ends.
-type Parts = JoinSet<anyhow::Result<&'static str>>;
-
 /// The running parts, in the groups in which they stop.
 #[derive(Debug)]
 pub(super) struct Tasks {
     intakes: Parts,
-    /// The ledger's writer. It ends when all intakes have ended and what they received is committed.
-    writer: Parts,
+    /// The writers of the sources. They end when all intakes have ended and what they received is committed.
+    writers: Parts,
     /// The senders, and the parts that only observe. They stop last.
     senders: Parts,
     stop_senders: CancellationToken,
@@ -52,26 +48,17 @@ impl Tasks {
     ) -> Self {
         // The senders have a stop of their own, because they end after the writer.
         let stop_senders = CancellationToken::new();
-        let (mut intakes, mut writer, mut senders) =
+        let (mut intakes, mut writers, mut senders) =
             (JoinSet::new(), JoinSet::new(), JoinSet::new());
         series::begin_all(&relay.config);
         let services = services::of_relay(&relay);
-        let Relay { config, ledger, views, inbox, rest, listeners, .. } = relay;
-        let feeding = feed(config.misp.zeromq.clone(), inbox.clone(), relay.feed, stop.clone());
-        intakes.spawn(named("ZeroMQ intake", feeding));
-        let Listeners { admin, webhook, control } = listeners;
-        if let (Some(config), Some(listener)) = (config.misp.webhook.clone(), webhook) {
-            let serving = webhook::serve(config, listener, inbox.clone(), stop.clone());
-            intakes.spawn(named("webhook", serving));
+        let Relay { config, ledger, views, sources, listeners, .. } = relay;
+        let Listeners { admin, control } = listeners;
+        let mut upkeep_of_ledger = Some(sources::upkeep(&sources));
+        let mut groups = Groups { intakes: &mut intakes, writers: &mut writers, stop };
+        for source in sources {
+            source.start(&ledger, &views, upkeep_of_ledger.take(), &mut groups);
         }
-        let settings = reading::writer_settings(&config, rest.as_ref());
-        if let Some(asking) = rest {
-            intakes.spawn(named("REST intake", asking.run(stop.clone()).map(Ok)));
-        }
-        // The writer ends when the last intake drops its end of the inbox, so none may be kept here.
-        drop(inbox);
-        let writing = Writer::new(ledger.clone(), Arc::clone(&views), settings, relay.notices);
-        writer.spawn(named("writer", writing.run().map(Ok)));
         let stopped = stop_senders.clone();
         let delivering = deliver_all(ledger.clone(), views, relay.senders, stopped.clone());
         senders.spawn(named("senders", delivering));
@@ -90,14 +77,14 @@ impl Tasks {
         let http = admin::http::serve(admin, desk, stopped());
         senders.spawn(named("admin listener", http));
         senders.spawn(named("control socket", control.serve(routes, services, stopped())));
-        Self { intakes, writer, senders, stop_senders }
+        Self { intakes, writers, senders, stop_senders }
     }
 
     /// Waits for the first part that ends. None should before the stop.
     pub(super) async fn first_end(&mut self) -> anyhow::Result<&'static str> {
         let ended = tokio::select! {
             Some(ended) = self.intakes.join_next() => ended,
-            Some(ended) = self.writer.join_next() => ended,
+            Some(ended) = self.writers.join_next() => ended,
             Some(ended) = self.senders.join_next() => ended,
         };
         ended.context("a part of the relay failed")?
@@ -106,7 +93,7 @@ impl Tasks {
     /// Waits for all parts, in the order of the flow. So everything that was received is committed, and
     /// everything that was sent is settled.
     pub(super) async fn end(&mut self) {
-        for group in [&mut self.intakes, &mut self.writer] {
+        for group in [&mut self.intakes, &mut self.writers] {
             drain(group).await;
         }
         self.stop_senders.cancel();
@@ -115,16 +102,8 @@ impl Tasks {
 
     /// Returns whether everything that was received is committed. Ask after [`Tasks::end`].
     pub(super) fn has_committed_all(&self) -> bool {
-        self.intakes.is_empty() && self.writer.is_empty()
+        self.intakes.is_empty() && self.writers.is_empty()
     }
-}
-
-/// Runs a part, and returns its name when it ends without an error.
-async fn named(
-    name: &'static str,
-    part: impl Future<Output = anyhow::Result<()>>,
-) -> anyhow::Result<&'static str> {
-    part.await.map(|()| name)
 }
 
 async fn drain(group: &mut Parts) {
@@ -139,21 +118,6 @@ async fn drain(group: &mut Parts) {
 
 fn tell_failed(error: &str) {
     tracing::error!(event = LogEvent::PartFailed.word(), error, "A part of the relay failed");
-}
-
-async fn feed(
-    config: ZeroMq,
-    inbox: Inbox,
-    status: ZeroMqStatus,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    if config.endpoints.is_empty() {
-        // A part that returns counts as failed, so this one waits for the stop instead.
-        stop.cancelled().await;
-    } else {
-        zmq::run(config, inbox, status, stop).await;
-    }
-    Ok(())
 }
 
 /// Runs all senders until `stop`. If the policy changed, the whole ledger is judged again meanwhile. Until an object is
@@ -227,8 +191,8 @@ async fn upkeep(watched: Services, recorded: PrometheusHandle, stop: Cancellatio
             _ = tick.tick() => {}
         }
         recorded.run_upkeep();
-        let rest = watched.relay.as_ref().and_then(|relay| relay.rest.as_ref());
-        rest.into_iter().for_each(RestStatus::tell_late);
+        let asking = watched.sources.iter().filter_map(|source| source.rest.as_ref());
+        asking.for_each(RestStatus::tell_late);
         // A gauge that cannot be refreshed is no reason to end the relay.
         let Err(error) = gauges::refresh(&watched, &mut shown).await else {
             unreadable.over(Instant::now());

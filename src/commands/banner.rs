@@ -18,15 +18,18 @@ pub(super) fn log(settings: &ConfigSource, config: &Config) {
         admin = %config.admin.listen,
         "misp-sentinel-relay starts"
     );
-    let misp = &config.misp;
-    let webhook = misp.webhook.as_ref();
-    tracing::info!(
-        event = LogEvent::SourceConfigured.word(),
-        endpoints = nested(&misp.zeromq.endpoints),
-        webhook = or_none(webhook.map(|hook| hook.listen.to_string()).unwrap_or_default()),
-        rest = or_none(misp.rest.as_ref().map(|rest| rest.url.clone()).unwrap_or_default()),
-        "The relay reads MISP"
-    );
+    for source in config.enabled_sources() {
+        let webhook = source.webhook.as_ref().map(|webhook| webhook.listen.to_string());
+        let rest = source.rest.as_ref().map(|rest| rest.url.clone());
+        tracing::info!(
+            event = LogEvent::SourceConfigured.word(),
+            source = source.name,
+            endpoints = nested(&source.zeromq.endpoints),
+            webhook = or_none(webhook.unwrap_or_default()),
+            rest = or_none(rest.unwrap_or_default()),
+            "The relay reads MISP"
+        );
+    }
     for target in &config.targets {
         tracing::info!(
             event = LogEvent::TargetConfigured.word(),

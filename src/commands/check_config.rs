@@ -16,14 +16,18 @@ pub(super) fn report(settings: &ConfigSource, config: &Config) -> anyhow::Result
     for variable in settings.variables() {
         writeln!(out, "  variable {variable}")?;
     }
-    for endpoint in &config.misp.zeromq.endpoints {
-        writeln!(out, "  feed     {endpoint}")?;
-    }
-    if let Some(webhook) = &config.misp.webhook {
-        writeln!(out, "  webhook  {}{}", webhook.listen, webhook.path)?;
-    }
-    if let Some(rest) = &config.misp.rest {
-        writeln!(out, "  rest     {}", rest.url)?;
+    for source in &config.sources {
+        let state = if source.enabled { "" } else { " (not enabled)" };
+        writeln!(out, "  source   {}{state}", source.name)?;
+        for endpoint in &source.zeromq.endpoints {
+            writeln!(out, "  feed     {endpoint}")?;
+        }
+        if let Some(webhook) = &source.webhook {
+            writeln!(out, "  webhook  {}{}", webhook.listen, webhook.path)?;
+        }
+        if let Some(rest) = &source.rest {
+            writeln!(out, "  rest     {}", rest.url)?;
+        }
     }
     for target in &config.targets {
         let state = match (target.enabled, target.mode) {

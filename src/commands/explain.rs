@@ -59,21 +59,26 @@ async fn tell(
     let notes = answer.tell_from_ledger(services, &asked).await?;
     let is_uuid = Uuid::parse_str(&asked.what).is_ok();
     let is_known = !answer.known.is_empty();
-    let mut fault = None;
+    let mut faults = Vec::new();
     // A uuid may be an event's, whose other attributes the ledger does not keep: MISP is asked too.
     if is_uuid || !is_known {
-        fault = match &services.misp {
-            Some(client) => {
-                let told = answer.tell_from_misp(services, client, &asked).await;
-                told.unwrap_or_else(|fault| Some(format!("MISP cannot be asked: {fault:#}")))
-            }
-            None if is_known => None,
-            None => Some("set misp.key, and MISP is asked as well".to_owned()),
-        };
+        for (source, client) in services.clients() {
+            let told = answer.tell_from_misp(services, client, &asked).await;
+            let of =
+                if services.sources.len() > 1 { format!(" of {source}") } else { String::new() };
+            faults.extend(
+                told.unwrap_or_else(|fault| {
+                    Some(format!("the MISP{of} cannot be asked: {fault:#}"))
+                }),
+            );
+        }
+        if services.clients().next().is_none() && !is_known {
+            faults.push("set misp.key, and MISP is asked as well".to_owned());
+        }
     }
     // A fault alone is no answer: it may be why nothing is known.
     let is_told = !answer.known.is_empty() || !notes.is_empty();
-    for note in notes.into_iter().chain(fault) {
+    for note in notes.into_iter().chain(faults) {
         answer.lines.send(ExplainLine::Note(note)).await.ok();
     }
     ensure!(

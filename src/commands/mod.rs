@@ -11,6 +11,7 @@ pub mod demo;
 mod door;
 pub mod explain;
 pub mod forget;
+pub mod forget_source;
 pub mod healthcheck;
 #[cfg(feature = "import-config")]
 pub mod import_config;
@@ -173,6 +174,13 @@ enum Command {
     /// again, everything is sent again. The running relay does this; without one, this command does.
     Forget(forget::Forget),
 
+    /// Forget a MISP that is no longer read, and withdraw what only it claims
+    ///
+    /// A source that the configuration no longer names, or that has enabled = false, keeps its claims
+    /// until this command. What other sources claim stays. The running relay does this; without one,
+    /// the next start sends the withdrawals.
+    ForgetSource(forget_source::ForgetSource),
+
     /// Compare what Sentinel holds with what it accepted
     ///
     /// Shows for each target with subscription_id, resource_group and workspace_name what is missing,
@@ -250,6 +258,7 @@ pub fn routes() -> Router<Control> {
         .merge(route(&suppress::UNSUPPRESS))
         .merge(route(&suppress::SUPPRESSED))
         .merge(route(&forget::FORGET))
+        .merge(route(&forget_source::FORGET_SOURCE))
         .merge(long_route(&verify::VERIFY))
         .merge(long_route(&cleanup::CLEANUP))
         .merge(route(&retry_rejected::RETRY_REJECTED))
@@ -294,6 +303,7 @@ pub async fn execute(
         Command::Unsuppress(asked) => suppress::unsuppress(&settings, asked).await?,
         Command::Suppressed(options) => suppress::suppressed(&settings, options).await?,
         Command::Forget(asked) => forget::forget(&settings, asked).await?,
+        Command::ForgetSource(asked) => forget_source::forget_source(&settings, asked).await?,
         Command::Verify(options) => verify::verify(&settings, options).await?,
         Command::Cleanup(options) => cleanup::cleanup(&settings, options).await?,
         Command::RetryRejected(asked) => retry_rejected::retry_rejected(&settings, asked).await?,

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::output::{print, time};
 use super::{ConfigSource, door};
-use crate::admin::{Needs, Nothing, Request, Services};
-use crate::ledger::{Adopted, Held, Ledger, may_empty};
+use crate::admin::{Needs, Nothing, Request, Services, SourceServices};
+use crate::ledger::{Adopted, Held, Ledger, SqlResult, may_empty};
 use crate::log_event::LogEvent;
 use crate::pure::count::Count;
 use crate::pure::safe;
@@ -119,25 +119,33 @@ async fn end(services: &Services, asked: Release) -> anyhow::Result<usize> {
 
 /// Allows the next look at MISP to withdraw what it no longer shows, even if that is everything.
 async fn may_be_empty(services: &Services) -> anyhow::Result<usize> {
-    let Services { ledger, source, .. } = services;
+    let shows_empty =
+        |source: &&SourceServices| source.rest.as_ref().is_some_and(|rest| rest.now().empty);
     // Without a relay nobody has looked at MISP yet, so the leave is given in advance.
-    if let Some(relay) = &services.relay {
-        let shows_empty = relay.rest.as_ref().is_some_and(|rest| rest.now().empty);
-        ensure!(
-            shows_empty,
-            "MISP shows events that the ledger holds: nothing is kept back for its being empty"
-        );
+    let is_meant = |source: &&SourceServices| services.relay.is_none() || shows_empty(source);
+    let sources: Vec<&SourceServices> = services.sources.iter().filter(is_meant).collect();
+    ensure!(
+        !sources.is_empty(),
+        "MISP shows events that the ledger holds: nothing is kept back for its being empty"
+    );
+    for source in sources {
+        may_be_empty_now(&services.ledger, &source.name)
+            .await
+            .context("the ledger cannot be written")?;
     }
-    // The leave ends by itself: it must not cover a fault of MISP that comes much later.
-    let until = Value::from(Ledger::now() + LEAVE);
-    ledger.remember(&may_empty(source), &until).await.context("the ledger cannot be written")?;
-    // The next look is asked for now, because the leave does not last long.
-    ledger.look_again(source, Ledger::now()).await.context("the ledger cannot be written")?;
     tracing::warn!(
         event = LogEvent::OperatorRelease.word(),
         "MISP may be empty, as an operator says"
     );
     Ok(0)
+}
+
+async fn may_be_empty_now(ledger: &Ledger, source: &str) -> SqlResult<()> {
+    // The leave ends by itself: it must not cover a fault of MISP that comes much later.
+    let until = Value::from(Ledger::now() + LEAVE);
+    ledger.remember(&may_empty(source), &until).await?;
+    // The next look is asked for now, because the leave does not last long.
+    ledger.look_again(source, Ledger::now()).await
 }
 
 /// The request to put the warninglists into force that the guard keeps waiting. The answer is how many
@@ -149,14 +157,20 @@ pub(super) const RELEASE_WARNINGLISTS: Request<Nothing, Option<usize>> =
     .slow();
 
 async fn adopt(services: &Services) -> anyhow::Result<Option<usize>> {
-    let Services { ledger, views, source, .. } = services;
-    let Some(adopted) = ledger.release_warninglists(views, source).await? else {
-        return Ok(None);
-    };
-    let withdrawn = match adopted {
-        Adopted::InForce { withdrawn, .. } => withdrawn,
-        Adopted::Same | Adopted::First | Adopted::Waiting { .. } => 0,
-    };
+    let Services { ledger, views, sources, .. } = services;
+    let mut withdrawn = None;
+    for source in sources.iter() {
+        match ledger.release_warninglists(views, &source.name).await? {
+            None => {}
+            Some(Adopted::InForce { withdrawn: more, .. }) => {
+                *withdrawn.get_or_insert(0) += more;
+            }
+            Some(Adopted::Same | Adopted::First | Adopted::Waiting { .. }) => {
+                withdrawn.get_or_insert(0);
+            }
+        }
+    }
+    let Some(withdrawn) = withdrawn else { return Ok(None) };
     tracing::warn!(
         event = LogEvent::OperatorRelease.word(),
         withdrawn,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::admin::{RelayStatus, SendingStatus, Status};
+use crate::admin::{SendingStatus, SourceStatus, Status};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{
@@ -22,8 +22,7 @@ pub(super) fn text(status: &Status, now: DateTime<Utc>, width: usize) -> String 
     status.ledger.judging.iter().for_each(|judging| page.judging(*judging));
     page.list("Degraded", &status.degraded);
     if let Some(relay) = &status.relay {
-        page.feeds(relay);
-        relay.rest.iter().for_each(|rest| page.rest(rest));
+        page.sources(&relay.sources);
         relay.warninglists.iter().for_each(|lists| page.warninglists(lists));
     }
     page.targets(status);
@@ -137,11 +136,22 @@ impl StatusPage {
         }
     }
 
-    fn feeds(&mut self, relay: &RelayStatus) {
+    fn sources(&mut self, sources: &[SourceStatus]) {
+        for source in sources {
+            if sources.len() > 1 {
+                self.line("");
+                self.line(&format!("Source {}", source.source));
+            }
+            self.feeds(source);
+            source.rest.iter().for_each(|rest| self.rest(rest));
+        }
+    }
+
+    fn feeds(&mut self, source: &SourceStatus) {
         let titles = "Feed|Publications|Others|Last frame|Last publication|Publisher's age";
-        let rows: Vec<_> = relay.endpoints.iter().map(|endpoint| self.feed(endpoint)).collect();
+        let rows: Vec<_> = source.endpoints.iter().map(|endpoint| self.feed(endpoint)).collect();
         self.table(titles, &rows, &[]);
-        if let Some(webhook) = relay.webhook {
+        if let Some(webhook) = source.webhook {
             self.line("");
             self.line(&format!("  Webhook on {webhook}"));
         }
@@ -259,16 +269,19 @@ impl StatusPage {
         self.line(&format!("  Warninglists: {lists} with {entries}; {read}"));
     }
 
-    fn resync(&mut self, status: &ResyncStatus) {
-        let ResyncStatus { resync, left } = status;
+    fn resync(&mut self, status: &ResyncStatus, several: bool) {
+        let ResyncStatus { source, resync, left } = status;
+        let of = if several { format!(" of {source}") } else { String::new() };
         let events = Count(resync.events, "event");
         self.line(&match (resync.phase, resync.finished_at) {
-            (ResyncPhase::Listing, _) => "  Resync: asking MISP which events there are".to_owned(),
+            (ResyncPhase::Listing, _) => {
+                format!("  Resync{of}: asking MISP which events there are")
+            }
             (ResyncPhase::Done, Some(at)) => {
-                format!("  Resync: {events} compared, {}", self.ago_millis(at))
+                format!("  Resync{of}: {events} compared, {}", self.ago_millis(at))
             }
             (ResyncPhase::Reading | ResyncPhase::Done, _) => {
-                format!("  Resync: {} of {events} still to be read", left.events)
+                format!("  Resync{of}: {} of {events} still to be read", left.events)
             }
         });
     }
@@ -294,7 +307,14 @@ impl StatusPage {
         }
         self.line("");
         self.line(&line);
-        ledger.resync.iter().for_each(|resync| self.resync(resync));
+        let held = ledger.sources.iter().filter(|_| ledger.sources.len() > 1);
+        let held = held.map(|one| format!("{} of {}", Count(one.events, "event"), one.source));
+        let held: Vec<String> = held.collect();
+        if !held.is_empty() {
+            self.line(&format!("  Sources: {}", held.join(", ")));
+        }
+        let several = ledger.resyncs.len() > 1;
+        ledger.resyncs.iter().for_each(|resync| self.resync(resync, several));
         if let Some(SetBack { at, by }) = ledger.clock_set_back {
             let (at, by) = (self.ago_millis(at), age(by.unsigned_abs() / 1_000));
             self.line(&format!("  Clock: this machine's went back by {by} (noticed {at}); everything was compared anew since"));
@@ -329,12 +349,13 @@ impl StatusPage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::Means;
+    use crate::admin::{Means, RelayStatus, SourceMeans};
     use crate::deliver::{DeliveryHealth, QuotaStatus};
     use crate::ledger::{GapStatus, WaitingObjects};
 
-    const WEBHOOK: Means = Means { webhook: true, rest: false };
-    const NEITHER: Means = Means { webhook: false, rest: false };
+    fn means(webhook: bool) -> [SourceMeans; 1] {
+        [SourceMeans { source: "misp".to_owned(), means: Means { webhook, rest: false } }]
+    }
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_795_500_000 + second, 0).unwrap()
@@ -343,21 +364,24 @@ mod tests {
     fn relay() -> RelayStatus {
         RelayStatus {
             process_id: 4711,
-            rest: None,
             warninglists: None,
             started_at: at(-7_200),
             uptime_seconds: 7_200,
             ledger_writable: true,
-            endpoints: vec![EndpointStatus {
-                endpoint: "tcp://misp:50000".to_owned(),
-                publications_connected: true,
-                others_connected: false,
-                last_frame: Some(at(-3)),
-                last_publication: Some(at(-600)),
-                uptime: Some(90),
-                error: Some("refused: is Plugin.ZeroMQ_enable on?".to_owned()),
+            sources: vec![SourceStatus {
+                source: "misp".to_owned(),
+                endpoints: vec![EndpointStatus {
+                    endpoint: "tcp://misp:50000".to_owned(),
+                    publications_connected: true,
+                    others_connected: false,
+                    last_frame: Some(at(-3)),
+                    last_publication: Some(at(-600)),
+                    uptime: Some(90),
+                    error: Some("refused: is Plugin.ZeroMQ_enable on?".to_owned()),
+                }],
+                webhook: Some("127.0.0.1:8443".parse().unwrap()),
+                rest: None,
             }],
-            webhook: Some("127.0.0.1:8443".parse().unwrap()),
             targets: vec![SendingStatus {
                 target: "soc".to_owned(),
                 mode: "live".to_owned(),
@@ -418,7 +442,7 @@ mod tests {
 
     #[test]
     fn the_text_tells_everything_once() {
-        let status = Status::new(Some(relay()), ledger(), WEBHOOK);
+        let status = Status::new(Some(relay()), ledger(), &means(true));
         let text = text(&status, at(0), usize::MAX);
         for part in [
             "process 4711, running for 2 h",
@@ -456,10 +480,11 @@ mod tests {
         let mut ledger = ledger();
         ledger.targets[0].refusals[0].words.clone_from(&nasty);
         let mut relay = relay();
-        relay.rest = Some(RestState { key: Some(nasty.clone()), ..RestState::default() });
+        relay.sources[0].rest =
+            Some(RestState { key: Some(nasty.clone()), ..RestState::default() });
         relay.targets[0].health.degraded = Some(nasty.clone());
-        relay.endpoints[0].endpoint = nasty;
-        let status = Status::new(Some(relay), ledger, WEBHOOK);
+        relay.sources[0].endpoints[0].endpoint = nasty;
+        let status = Status::new(Some(relay), ledger, &means(true));
         let text = text(&status, at(0), usize::MAX);
         assert!(
             !text.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')),
@@ -471,7 +496,7 @@ mod tests {
 
     #[test]
     fn without_a_relay_it_says_so() {
-        let status = Status::new(None, ledger(), NEITHER);
+        let status = Status::new(None, ledger(), &means(false));
         let text = text(&status, at(0), usize::MAX);
         assert!(text.starts_with("misp-sentinel-relay "), "{text}");
         assert!(text.lines().next().unwrap().ends_with(": no relay is running"), "{text}");
@@ -480,9 +505,12 @@ mod tests {
 
     #[test]
     fn json_comes_back_as_it_was() {
-        let status = Status::new(Some(relay()), ledger(), WEBHOOK);
+        let status = Status::new(Some(relay()), ledger(), &means(true));
         let json = serde_json::to_string(&status).unwrap();
-        assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+        let read: Status = serde_json::from_str(&json).unwrap();
+        // What is only for the page does not travel.
+        let degraded_unquoted = status.degraded_unquoted.clone();
+        assert_eq!(Status { degraded_unquoted, ..read }, status);
         assert!(json.contains("\"started_at\":\"2026-11-24T"), "{json}");
     }
 }

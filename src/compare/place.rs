@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::azure::manage::{Condition, ManageClient, ManageError};
-use crate::config::{Config, Target};
+use crate::config::{Config, Source, Target};
 use crate::deliver::{ForeignUpload, UploadAccess};
 use crate::ledger::{Ledger, ResyncPhase, SqlResult};
 use crate::pure::stix::{Identity, Withdraw};
@@ -28,9 +28,9 @@ pub struct ReadableTarget {
     workspace_id: Uuid,
     /// Set once the workspace is confirmed, so that it is asked only once.
     confirmed: OnceCell<()>,
-    /// The source that the ledger must have read completely before an unknown indicator counts as left over;
+    /// The sources that the ledger must have read completely before an unknown indicator counts as left over;
     /// `None` where it never reads everything.
-    source: Option<String>,
+    read_whole: Option<Vec<String>>,
 }
 
 impl ReadableTarget {
@@ -48,7 +48,11 @@ impl ReadableTarget {
         let Some(managed) = managed else { return Ok(None) };
         let namespace = config.rendering.namespace;
         // With a window, or with the feed alone, the relay never reads everything.
-        let reads_all = config.misp.rest.is_some() && config.misp.window.is_none();
+        let reads_all = |source: &Source| source.rest.is_some() && source.window.is_none();
+        let read_whole = config
+            .enabled_sources()
+            .all(reads_all)
+            .then(|| config.enabled_sources().map(|source| source.name.clone()).collect());
         let tokens = Arc::clone(&access.tokens);
         Ok(Some(Self {
             target: target.name.clone(),
@@ -66,7 +70,7 @@ impl ReadableTarget {
             withdraw: target.withdraw,
             workspace_id: target.workspace_id,
             confirmed: OnceCell::new(),
-            source: reads_all.then(|| config.misp.name.clone()),
+            read_whole,
         }))
     }
 
@@ -100,9 +104,14 @@ impl ReadableTarget {
     /// Returns whether the ledger has read all that MISP has published. Only then is an object left over that the
     /// ledger does not know.
     pub(super) async fn knows_all(&self, ledger: &Ledger) -> SqlResult<bool> {
-        let Some(source) = &self.source else { return Ok(false) };
-        let resync = ledger.resync(source).await?;
-        Ok(resync.is_some_and(|one| one.is_whole() && one.phase == ResyncPhase::Done))
+        let Some(sources) = &self.read_whole else { return Ok(false) };
+        for source in sources {
+            let resync = ledger.resync(source).await?;
+            if !resync.is_some_and(|one| one.is_whole() && one.phase == ResyncPhase::Done) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

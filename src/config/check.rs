@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use super::layers::variable;
@@ -11,7 +12,7 @@ use super::mistake::Problem;
 use super::reader::Reader;
 use super::secret::Secret;
 use super::unreadable::why_unreadable;
-use super::{Config, Misp, Proof, Rest, Target, Webhook};
+use super::{Config, Proof, Rest, Source, Target, Webhook};
 use crate::pure::convert;
 use crate::pure::policy::Tlp;
 
@@ -21,26 +22,36 @@ const SENTINEL_WINDOW: Duration = Duration::from_secs(60);
 const MICROSOFT: [&str; 4] = [".azure.com", ".azure.us", ".azure.cn", ".azure-api.net"];
 
 pub(super) fn across(config: &Config, reader: &mut Reader) {
-    intakes(config, reader);
-    webhook(config, reader);
+    for source in &config.sources {
+        reader.of_source(source.own_name(), |reader| of_source(source, config, reader));
+    }
+    several_sources(config, reader);
     admin(config, reader);
     order(config, reader);
-    files(config, reader);
+    azure_authorities(config, reader);
     expiry(config, reader);
-    key(config, reader);
+    shared_hosts(config, reader);
     quota(config, reader);
     targets(config, reader);
     tenants(config, reader);
 }
 
-fn intakes(config: &Config, reader: &mut Reader) {
-    if config.misp.rest.is_some() || !reader.sound("misp.key") {
+fn of_source(source: &Source, config: &Config, reader: &mut Reader) {
+    intakes(source, reader);
+    webhook(source, config, reader);
+    order_of_source(source, reader);
+    files(source, reader);
+    search(source, reader);
+}
+
+fn intakes(source: &Source, reader: &mut Reader) {
+    if source.rest.is_some() || !reader.sound("misp.key") || !source.enabled {
         return;
     }
-    if !config.misp.zeromq.endpoints.is_empty() {
+    if !source.zeromq.endpoints.is_empty() {
         return;
     }
-    let hint = if config.misp.webhook.is_some() {
+    let hint = if source.webhook.is_some() {
         "a webhook only announces: an event is sent once the ZeroMQ feed or, with misp.key, a REST read confirms it"
     } else if reader.sound("misp.webhook.listen") {
         "the relay needs MISP's ZeroMQ feed to listen to, or misp.key to ask with"
@@ -57,10 +68,10 @@ fn is_one_port(one: SocketAddr, other: SocketAddr) -> bool {
     overlap && one.port() == other.port() && one.port() != 0
 }
 
-fn webhook(config: &Config, reader: &mut Reader) {
+fn webhook(source: &Source, config: &Config, reader: &mut Reader) {
     const SECRET: &str = "misp.webhook.secret";
     const LISTEN: &str = "misp.webhook.listen";
-    let Some(webhook) = &config.misp.webhook else { return };
+    let Some(webhook) = &source.webhook else { return };
     if is_one_port(webhook.listen, config.admin.listen) && reader.sound(LISTEN) {
         let problem = Problem::new("admin.listen has the same port");
         reader.fault(LISTEN, problem.hint("choose another port for one of them"));
@@ -69,6 +80,49 @@ fn webhook(config: &Config, reader: &mut Reader) {
         reader.missing(SECRET, "whoever reaches the webhook could publish");
     }
     long_enough(reader, SECRET, &webhook.secret);
+}
+
+/// Checks what only matters where there are several sources.
+fn several_sources(config: &Config, reader: &mut Reader) {
+    if !config.sources.iter().any(|source| source.enabled) {
+        let problem =
+            Problem::new("no source is enabled").hint("set enabled = true in one of them");
+        reader.fault("source", problem);
+    }
+    let webhooks = |source| Some((source, Source::webhook(source)?));
+    let webhooks: Vec<(&Source, &Webhook)> = config.sources.iter().filter_map(webhooks).collect();
+    for (place, (source, webhook)) in webhooks.iter().enumerate() {
+        let first =
+            webhooks.iter().take(place).find(|(_, one)| is_one_port(one.listen, webhook.listen));
+        let Some((first, _)) = first else { continue };
+        let problem = Problem::new(format!("{}.webhook.listen has the same port", first.section));
+        let problem = problem.hint("choose another port for one of them");
+        reader.fault(&format!("{}.webhook.listen", source.section), problem);
+    }
+    if config.sources.len() > 1 {
+        numbered_groups(config, reader);
+    }
+}
+
+/// Refuses MISP's numbers of sharing groups: another MISP has other numbers for the same groups.
+fn numbered_groups(config: &Config, reader: &mut Reader) {
+    let of_targets =
+        config.targets.iter().map(|one| (format!("target.{}.", one.name), &one.policy));
+    for (section, policy) in of_targets.chain([(String::new(), &config.policy)]) {
+        let key = format!("{section}policy.sharing_groups");
+        let groups = policy.sharing_groups.iter();
+        let numbers: Vec<&str> =
+            groups.filter(|one| one.parse::<i64>().is_ok()).map(String::as_str).collect();
+        // A target that takes over the common list has no mistake of its own.
+        if numbers.is_empty() || !section.is_empty() && !reader.is_set(&key) {
+            continue;
+        }
+        let problem = Problem::new("each of several MISPs has its own numbers of sharing groups");
+        let problem = problem
+            .value(&numbers.join(", "))
+            .hint("write their uuids; MISP shows them under Global Actions, List Sharing Groups");
+        reader.fault(&key, problem);
+    }
 }
 
 fn admin(config: &Config, reader: &mut Reader) {
@@ -89,14 +143,18 @@ fn long_enough(reader: &mut Reader, key: &str, secret: &Secret) {
 
 /// Checks that no part is larger than the whole, and no shortest time longer than the longest.
 fn order(config: &Config, reader: &mut Reader) {
-    let Config { misp: Misp { zeromq, webhook, rest, .. }, delivery, .. } = config;
+    let Config { delivery, .. } = config;
+    let (min, max) = (delivery.backoff_min, delivery.backoff_max);
+    not_above(reader, "delivery", ("backoff_min", min), ("backoff_max", max));
+}
+
+fn order_of_source(source: &Source, reader: &mut Reader) {
+    let Source { zeromq, webhook, rest, .. } = source;
     let (frame, waiting) = (zeromq.max_frame, zeromq.max_waiting);
     not_above(reader, "misp.zeromq", ("max_frame", frame), ("max_waiting", waiting));
     if let Some(Webhook { max_body, max_total, .. }) = webhook {
         not_above(reader, "misp.webhook", ("max_body", max_body), ("max_total", max_total));
     }
-    let (min, max) = (delivery.backoff_min, delivery.backoff_max);
-    not_above(reader, "delivery", ("backoff_min", min), ("backoff_max", max));
     if let Some(Rest { backoff_min, backoff_max, read_back_after, read_back_within, .. }) = rest {
         let (min, max) = (("backoff_min", backoff_min), ("backoff_max", backoff_max));
         not_above(reader, "misp.rest", min, max);
@@ -105,20 +163,28 @@ fn order(config: &Config, reader: &mut Reader) {
     }
 }
 
-/// Checks that all files can be opened.
-fn files(config: &Config, reader: &mut Reader) {
-    let Config { misp, azure, .. } = config;
-    let tls = misp.webhook.as_ref().and_then(|webhook| webhook.tls.as_ref());
+fn azure_authorities(config: &Config, reader: &mut Reader) {
+    if let Some(file) = &config.azure.ca_file {
+        opens(reader, "azure.ca_file", file);
+    }
+}
+
+/// Checks that all files of a source can be opened.
+fn files(source: &Source, reader: &mut Reader) {
+    let tls = source.webhook.as_ref().and_then(|webhook| webhook.tls.as_ref());
     let files = [
         ("misp.webhook.tls_certificate", tls.map(|tls| &tls.certificate)),
         ("misp.webhook.tls_key", tls.map(|tls| &tls.key)),
-        ("azure.ca_file", azure.ca_file.as_ref()),
-        ("misp.ca_file", misp.rest.as_ref().and_then(|rest| rest.ca_file.as_ref())),
+        ("misp.ca_file", source.rest.as_ref().and_then(|rest| rest.ca_file.as_ref())),
     ];
     for (key, file) in files.into_iter().filter_map(|(key, file)| Some((key, file?))) {
-        if let Err(error) = File::open(file) {
-            reader.unreadable(key, file, why_unreadable(&error));
-        }
+        opens(reader, key, file);
+    }
+}
+
+fn opens(reader: &mut Reader, key: &str, file: &Path) {
+    if let Err(error) = File::open(file) {
+        reader.unreadable(key, file, why_unreadable(&error));
     }
 }
 
@@ -147,19 +213,26 @@ fn observables() -> BTreeSet<&'static str> {
     paths.filter_map(|path| path.split(':').next()).filter(|kind| *kind != "stix").collect()
 }
 
+/// The key without which only the feed tells of MISP.
+const KEY: &str = "misp.key";
+
 /// Checks that there is a key for what only MISP's REST API can answer.
-fn key(config: &Config, reader: &mut Reader) {
-    const KEY: &str = "misp.key";
-    if config.misp.rest.is_some() {
+fn search(source: &Source, reader: &mut Reader) {
+    if source.rest.is_none() && !source.search.is_empty() {
+        reader.missing(KEY, "misp.search is set, and only MISP can say what it finds");
+    }
+}
+
+/// Checks that some MISP can tell its warninglists, if the policy needs them.
+fn shared_hosts(config: &Config, reader: &mut Reader) {
+    if config.has_key() {
         return;
     }
     let mut policies = config.targets.iter().map(|target| &target.policy);
     if policies.any(|policy| !policy.shared_host_lists.is_empty()) {
         let hint = "policy.shared_host_lists is set, and only MISP knows what is on its lists";
-        reader.missing(KEY, hint);
-    }
-    if !config.misp.search.is_empty() {
-        reader.missing(KEY, "misp.search is set, and only MISP can say what it finds");
+        let first = config.sources.first().and_then(Source::own_name);
+        reader.of_source(first, |reader| reader.missing(KEY, hint));
     }
 }
 

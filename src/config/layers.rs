@@ -1,11 +1,12 @@
 //! Merges the defaults, the operator's file and the environment into one map from dotted key paths to values.
 //! Later layers override earlier ones.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::mistake::{Mistake, Mistakes, SettingOrigin};
+use super::mistake::{Mistake, Mistakes, Problem, SettingOrigin};
 use super::unreadable::why_unreadable;
 
 /// The defaults: every key with its documentation, compiled in.
@@ -24,22 +25,32 @@ const TEMPLATE: &str = "target.sentinel.";
 const VERBATIM: [&str; 5] =
     ["misp.search", "convert.types", "convert.roles", "indicator.threat_types", "policy.tlp_tags"];
 
+/// The section of the only source.
+pub(super) const ONE_SOURCE: &str = "misp";
+
+/// The beginning of the sections of several sources.
+pub(super) const SOURCE: &str = "source.";
+
 /// Returns whether a table counts as one value: one of [`VERBATIM`], also in the policy of a target.
 fn is_verbatim(path: &str) -> bool {
-    VERBATIM.contains(&for_all(path))
+    VERBATIM.contains(&for_all(path).as_ref())
 }
 
-/// Returns the common key that a target's own key overrides: `policy.max_age` for
-/// `target.NAME.policy.max_age`.
-fn for_all(path: &str) -> &str {
-    let of_target = path.strip_prefix("target.").and_then(|rest| rest.split_once('.'));
-    of_target.map_or(path, |(_, leaf)| leaf)
+/// Returns the key with the default of another key: `policy.max_age` for `target.NAME.policy.max_age`, and `misp.url`
+/// for `source.NAME.url`.
+fn for_all(path: &str) -> Cow<'_, str> {
+    let below = |section: &str| path.strip_prefix(section)?.split_once('.').map(|(_, leaf)| leaf);
+    match (below("target."), below(SOURCE)) {
+        (Some(leaf), _) => leaf.into(),
+        (None, Some(leaf)) => format!("{ONE_SOURCE}.{leaf}").into(),
+        (None, None) => path.into(),
+    }
 }
 
 /// Returns the default of a key as text. Of a list it returns the last element.
 pub(super) fn default_text(path: &str) -> Option<String> {
     let (_, leaves) = defaults().ok()?;
-    match &leaves.get(for_all(path))?.raw {
+    match &leaves.get(for_all(path).as_ref())?.raw {
         Raw::Text(text) => Some(text.clone()),
         Raw::Toml(toml::Value::Array(items)) => items.last()?.as_str().map(str::to_owned),
         Raw::Toml(value) => value.as_str().map(str::to_owned),
@@ -84,6 +95,8 @@ pub(super) type Leaves = BTreeMap<String, Leaf>;
 pub(super) struct Layers {
     pub(super) leaves: Leaves,
     pub(super) targets: BTreeSet<String>,
+    /// The names of the sources. Empty: `[misp]` is the only one.
+    pub(super) sources: BTreeSet<String>,
     /// The keys of a target, without its name, with their defaults.
     pub(super) template: Leaves,
     /// The environment variables without the prefix `MSR_`.
@@ -150,16 +163,17 @@ pub(super) fn lay(source: &ConfigSource) -> Result<Layers, Mistakes> {
     own.extend(from_environment(environment, &known));
 
     let targets: BTreeSet<String> =
-        own.iter().filter_map(|(path, leaf)| target_of(path, leaf)).map(str::to_owned).collect();
+        own.iter().filter_map(|(path, leaf)| below("target.", path, leaf)).collect();
     // A target's defaults go below the operator's values, which `extend` lays over them.
     for name in &targets {
         for (key, leaf) in &template {
             leaves.insert(format!("target.{name}.{key}"), leaf.clone());
         }
     }
+    let sources = sources(&own, &mut leaves)?;
     leaves.extend(own);
     drop_empty_sections(&mut leaves);
-    Ok(Layers { leaves, targets, template, environment: other })
+    Ok(Layers { leaves, targets, sources, template, environment: other })
 }
 
 /// Removes empty sections such as `[expiry.days]`, which are no keys. An unknown section stays, and is
@@ -259,14 +273,17 @@ pub fn variable(path: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// Returns the path for a variable that matches no known path: a target that only the environment sets, a
-/// key of such a target, the days of an observable, or a mistake.
+/// Returns the path for a variable that matches no known path: a target or source that only the environment sets, a
+/// key of such a one, the days of an observable, or a mistake.
 fn path_of(variable: &str) -> String {
     let lower = variable.trim_start_matches(PREFIX).to_lowercase();
     let levels: Vec<&str> = lower.split("__").collect();
     match levels.as_slice() {
         ["target", name, rest @ ..] if !rest.is_empty() => {
             format!("target.{}.{}", name.replace('_', "-"), rest.join("."))
+        }
+        ["source", name, rest @ ..] if !rest.is_empty() => {
+            format!("{SOURCE}{}.{}", name.replace('_', "-"), rest.join("."))
         }
         ["expiry", "days", rest @ ..] => {
             format!("expiry.days.{}", rest.join(".").replace('_', "-"))
@@ -275,11 +292,40 @@ fn path_of(variable: &str) -> String {
     }
 }
 
-/// Returns the name of the target that a path belongs to.
-fn target_of<'p>(path: &'p str, leaf: &Leaf) -> Option<&'p str> {
-    let rest = path.strip_prefix("target.")?;
+/// Returns the name of the target or source that a path below `section` belongs to.
+fn below(section: &str, path: &str, leaf: &Leaf) -> Option<String> {
+    let rest = path.strip_prefix(section)?;
     match rest.split_once('.') {
-        Some((name, _)) => Some(name),
-        None => leaf.is_section().then_some(rest),
+        Some((name, _)) => Some(name.to_owned()),
+        None => leaf.is_section().then(|| rest.to_owned()),
     }
+}
+
+/// Returns the names of the sources, and gives each the defaults of `[misp]`, which then has none itself.
+///
+/// # Errors
+/// The operator's settings hold both forms.
+fn sources(own: &Leaves, leaves: &mut Leaves) -> Result<BTreeSet<String>, Mistakes> {
+    let sources: BTreeSet<String> =
+        own.iter().filter_map(|(path, leaf)| below(SOURCE, path, leaf)).collect();
+    if sources.is_empty() {
+        return Ok(sources);
+    }
+    let is_of_misp = |path: &str| for_all(path).split('.').next() == Some(ONE_SOURCE);
+    let both = own.iter().find(|(path, _)| !path.starts_with(SOURCE) && is_of_misp(path));
+    if let Some((path, leaf)) = both {
+        let problem = Problem::new("[misp] is the form for one source, and there are sections [source.NAME]")
+            .hint("write this source as [source.NAME] too; to go on with its ledger, give it the name that it has there: misp, unless misp.name was set");
+        return Err(Mistake::new(path, leaf.origin.clone(), problem).into());
+    }
+    let of_misp = leaves.keys().filter(|path| is_of_misp(path)).cloned();
+    for path in of_misp.collect::<Vec<_>>() {
+        let Some(leaf) = leaves.remove(&path) else { continue };
+        // The section has the name.
+        let Some(key) = path.strip_prefix("misp.").filter(|key| *key != "name") else { continue };
+        for name in &sources {
+            leaves.insert(format!("{SOURCE}{name}.{key}"), leaf.clone());
+        }
+    }
+    Ok(sources)
 }

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::address::{WEB_ADDRESS, https, trimmed, web_address};
-use super::layers::{ConfigSource, Layers, lay};
+use super::address::https;
+use super::layers::{ConfigSource, lay};
 use super::mistake::{Mistakes, Problem};
 use super::reader::Reader;
 use super::secret::FoundSecrets;
 use super::values::uuid;
 use super::{
-    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, Management, Misp, Rules, VaultAccess,
-    admin, check, cloud, credential, mapping, policy, target, tenants,
+    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, Management, Rules, Source,
+    VaultAccess, admin, check, cloud, credential, mapping, policy, source, target, tenants,
 };
 use crate::pure::stix::{ExpireFrom, Expiry, Identity, PublicUrls, Rendering, Withdraw};
 
@@ -26,21 +26,22 @@ impl ConfigSource {
     /// # Errors
     /// Every mistake that the layers hold.
     pub fn read(&self, found: FoundSecrets) -> Result<Config, Mistakes> {
-        let Layers { leaves, mut targets, template, environment } = lay(self)?;
-        let mut reader = Reader::new(leaves, environment, found);
+        let layers = lay(self)?;
+        let (mut targets, template) = (layers.targets.clone(), layers.template.clone());
+        let mut reader = Reader::new(layers, found);
         // The list of tenants adds targets, so it is read before the targets.
         let has_unread_tenants = tenants::read(&mut reader, &template, &mut targets);
         let policy = policy::read(&mut reader, "policy".to_owned(), None);
         let ledger = LedgerConfig::read(&mut reader);
-        let public_url = required_url(&mut reader);
-        let rendering = rendering(&mut reader, public_url);
+        let sources = reader.each_source(Source::read);
+        let public_urls = sources.iter().map(|one| (one.name.clone(), one.public_url.clone()));
+        let rendering = rendering(&mut reader, public_urls.collect());
         let delivery = Delivery::read(&mut reader);
-        let misp = Misp::read(&mut reader);
         let targets = targets.iter().map(|name| {
             target::read(&mut reader, name, &ledger, &policy, &rendering, delivery.limits)
         });
         let mut config = Config {
-            misp,
+            sources,
             targets: targets.collect(),
             policy,
             rendering,
@@ -70,10 +71,12 @@ impl ConfigSource {
     pub fn rules(&self) -> Result<Rules, Mistakes> {
         self.part(|reader| {
             let policy = policy::read(reader, "policy".to_owned(), None);
-            let public_url = public_url(reader);
+            // What is converted comes from no source in particular.
+            let public_url = reader.each_source(source::known_public_url).swap_remove(0);
             let has_placeholder_url = public_url.is_none();
             let public_url = public_url.unwrap_or_else(|| PLACEHOLDER_URL.to_owned());
-            Rules { policy, rendering: rendering(reader, public_url), has_placeholder_url }
+            let public_urls = PublicUrls::from_iter([(String::new(), public_url)]);
+            Rules { policy, rendering: rendering(reader, public_urls), has_placeholder_url }
         })
     }
 
@@ -103,8 +106,7 @@ impl ConfigSource {
     }
 
     fn part<T>(&self, read: impl FnOnce(&mut Reader) -> T) -> Result<T, Mistakes> {
-        let Layers { leaves, environment, .. } = lay(self)?;
-        let mut reader = Reader::new(leaves, environment, FoundSecrets::default());
+        let mut reader = Reader::new(lay(self)?, FoundSecrets::default());
         let part = read(&mut reader);
         Mistakes::or(reader.into_mistakes(), part)
     }
@@ -132,12 +134,12 @@ pub fn load_rules(
     ConfigSource::new(file, environment).rules()
 }
 
-fn rendering(reader: &mut Reader, public_url: String) -> Rendering {
+fn rendering(reader: &mut Reader, public_urls: PublicUrls) -> Rendering {
     Rendering {
         identity: reader.word("indicator.identity", Identity::Observable),
         withdraw: reader.word("indicator.withdraw", Withdraw::Expire),
         namespace: reader.parsed("indicator.namespace", "a uuid", uuid),
-        public_urls: PublicUrls::from_iter([(reader.text("misp.name"), public_url)]),
+        public_urls,
         default_confidence: reader.number("indicator.default_confidence", 0..=100),
         false_positive_points: reader.number("sightings.false_positive_points", 0..=100),
         expiry: expiry(reader),
@@ -146,24 +148,6 @@ fn rendering(reader: &mut Reader, public_url: String) -> Rendering {
         labels_taxonomies: reader.texts("indicator.labels_taxonomies"),
         context: mapping::context(reader),
     }
-}
-
-const PUBLIC_URL: &str = "misp.public_url";
-
-/// Returns `misp.public_url`, or else `misp.url` if its host has a dot: a browser probably reaches that.
-fn public_url(reader: &mut Reader) -> Option<String> {
-    let public = reader.optional(PUBLIC_URL, WEB_ADDRESS, web_address);
-    let own = reader.optional("misp.url", WEB_ADDRESS, web_address);
-    let derived = own.filter(|url| url.host_str().is_some_and(|host| host.contains('.')));
-    public.or(derived).as_ref().map(trimmed)
-}
-
-fn required_url(reader: &mut Reader) -> String {
-    let url = public_url(reader);
-    if url.is_none() && reader.sound("misp.url") {
-        reader.missing(PUBLIC_URL, "links back to MISP need an address that browsers reach");
-    }
-    url.unwrap_or_default()
 }
 
 fn expiry(reader: &mut Reader) -> Expiry {

@@ -8,12 +8,15 @@ use super::{Config, Credential, ManagedIdentity, Proof};
 /// Returns a sentence for each doubtful value, with its key and the remedy.
 pub(super) fn doubts(config: &Config) -> Vec<String> {
     let mut doubts = Vec::new();
-    if let Some(plain) = &config.misp.zeromq.credentials {
-        doubts.extend(of_text("misp.zeromq.password", plain.password.expose()));
-        doubts.extend(of_text("misp.zeromq.username", &plain.username));
-    }
-    if let Some(webhook) = &config.misp.webhook {
-        doubts.extend(of_text("misp.webhook.secret", webhook.secret.expose()));
+    for source in &config.sources {
+        let key = |leaf| source.key_of(leaf);
+        if let Some(plain) = &source.zeromq.credentials {
+            doubts.extend(of_text(&key("zeromq.password"), plain.password.expose()));
+            doubts.extend(of_text(&key("zeromq.username"), &plain.username));
+        }
+        if let Some(webhook) = &source.webhook {
+            doubts.extend(of_text(&key("webhook.secret"), webhook.secret.expose()));
+        }
     }
     for target in &config.targets {
         doubts.extend(of_credential(&format!("target.{}", target.name), &target.credential));

@@ -15,7 +15,6 @@ mod log;
 mod looks;
 mod management;
 mod mapping;
-mod misp;
 mod mistake;
 mod overlay;
 mod policy;
@@ -25,6 +24,7 @@ mod rest;
 mod schedule;
 mod secret;
 mod section;
+mod source;
 mod target;
 mod tenants;
 mod unreadable;
@@ -47,11 +47,11 @@ pub use layers::{ConfigSource, DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
 pub use load::{PLACEHOLDER_URL, load, load_rules};
 pub use log::{Log, LogFormat};
 pub use management::{ManagedWorkspace, Management};
-pub use misp::{Misp, OnUnpublish, Plain, TlsFiles, WarninglistRules, Webhook, ZeroMq};
 pub use mistake::{Mistake, Mistakes, Problem, SettingOrigin};
 pub use rest::Rest;
 pub use schedule::Schedule;
 pub use secret::{FoundSecrets, READ_AGAIN, Secret, SharedSecret, Vault, VaultSecret};
+pub use source::{OnUnpublish, Plain, Source, TlsFiles, WarninglistRules, Webhook, ZeroMq};
 pub use warnings::warnings;
 
 use address::{proxy, web_address};
@@ -64,7 +64,8 @@ use crate::pure::stix::{Identity, Rendering, Withdraw};
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub misp: Misp,
+    /// The sources in the order of their names: the one of `[misp]`, or those of `[source.NAME]`.
+    pub sources: Vec<Source>,
     /// The policy of targets that set none of their own.
     pub policy: Policy,
     /// How claims become indicators: confidence, expiry, links, and the identity and withdrawal of targets
@@ -185,6 +186,18 @@ pub struct Target {
     pub withdraw: Withdraw,
     /// The target's limits: its own keys override those of `[delivery]`.
     pub limits: Limits,
+}
+
+impl Config {
+    /// Returns the sources that are read.
+    pub fn enabled_sources(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().filter(|source| source.enabled)
+    }
+
+    /// Returns whether any source can be asked over REST.
+    pub fn has_key(&self) -> bool {
+        self.enabled_sources().any(|source| source.rest.is_some())
+    }
 }
 
 impl Target {

@@ -46,8 +46,8 @@ pub(super) fn read(reader: &mut Reader, section: String, base: Option<&Policy>) 
     } common {
         switches: mapping::switches,
         withdraw_at: |reader| reader.number("sightings.withdraw_at", 0..=1_000_000),
-        decay: |reader| reader.flag("misp.decay"),
-        is_feed_only: is_feed_only,
+        decay: |reader| reader.each_source(|reader| reader.flag("misp.decay")).contains(&true),
+        is_feed_only: |reader| reader.each_source(is_feed_only).contains(&true),
     })
 }
 

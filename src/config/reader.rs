@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use strum::IntoEnumIterator;
 
-use super::layers::{Leaf, Leaves, Raw};
+use super::layers::{Layers, Leaf, Leaves, ONE_SOURCE, Raw, SOURCE};
 use super::mistake::{Mistake, Problem, SettingOrigin};
 use super::secret::FoundSecrets;
 use super::unseen::{bare, unseen};
@@ -21,6 +21,10 @@ pub(super) struct Reader {
     /// The keys that are known but not set.
     open: BTreeSet<String>,
     mistakes: Vec<Mistake>,
+    /// The names of all sources. Empty: `[misp]` is the only one.
+    sources: BTreeSet<String>,
+    /// The name of the source that is read now. `None`: it is that of `[misp]`.
+    source: Option<SourceSection>,
     /// The environment without the `MSR_` variables.
     environment: BTreeMap<String, String>,
     /// The secrets that have been read from vaults.
@@ -29,13 +33,64 @@ pub(super) struct Reader {
     pub(super) lookups: BTreeSet<String>,
 }
 
+/// A section `[source.NAME]`.
+#[derive(Debug)]
+struct SourceSection {
+    name: String,
+    /// `source.NAME`.
+    path: String,
+}
+
 impl Reader {
-    pub(super) fn new(
-        leaves: Leaves,
-        environment: BTreeMap<String, String>,
-        found: FoundSecrets,
-    ) -> Self {
-        Self { left: leaves, environment, found, ..Self::default() }
+    pub(super) fn new(layers: Layers, found: FoundSecrets) -> Self {
+        let Layers { leaves, sources, environment, .. } = layers;
+        Self { left: leaves, sources, environment, found, ..Self::default() }
+    }
+
+    /// Calls `read` while the keys `misp.…` stand for those of `[source.NAME]`. `None`: for those of `[misp]`.
+    pub(super) fn of_source<T>(
+        &mut self,
+        name: Option<&str>,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        self.source = name
+            .map(|name| SourceSection { name: name.to_owned(), path: format!("{SOURCE}{name}") });
+        let done = read(self);
+        self.source = None;
+        done
+    }
+
+    /// Calls `read` once for each source, while the keys `misp.…` stand for those of that source.
+    pub(super) fn each_source<T>(&mut self, read: impl Fn(&mut Self) -> T) -> Vec<T> {
+        if self.sources.is_empty() {
+            return vec![read(self)];
+        }
+        let names = self.sources.clone();
+        names.iter().map(|name| self.of_source(Some(name), &read)).collect()
+    }
+
+    /// Returns the name of the source that is read now. `None`: it is that of `[misp]`.
+    pub(super) fn source_name(&self) -> Option<&str> {
+        self.source.as_ref().map(|source| source.name.as_str())
+    }
+
+    /// Returns the section of the source that is read now.
+    pub(super) fn source_section(&self) -> &str {
+        self.source.as_ref().map_or(ONE_SOURCE, |source| source.path.as_str())
+    }
+
+    /// Returns a key as the operator writes it.
+    fn written(&self, key: &str) -> String {
+        let of_source = key.strip_prefix(ONE_SOURCE).filter(|leaf| leaf.starts_with('.'));
+        match (of_source, &self.source) {
+            (Some(leaf), Some(source)) => format!("{}{leaf}", source.path),
+            _ => key.to_owned(),
+        }
+    }
+
+    /// Returns a sentence with the keys in it as the operator writes them.
+    fn written_in(&self, words: &str) -> String {
+        words.split_inclusive(' ').map(|word| self.written(word)).collect()
     }
 
     /// Reads a string. Returns `""` if it is empty or a mistake.
@@ -138,22 +193,23 @@ impl Reader {
 
     /// Returns the keys below `section`, without the section's name.
     pub(super) fn keys_below(&self, section: &str) -> Vec<String> {
-        let prefix = format!("{section}.");
+        let prefix = format!("{}.", self.written(section));
         self.left.keys().filter_map(|key| key.strip_prefix(&prefix)).map(str::to_owned).collect()
     }
 
     /// Returns whether an optional key is set.
     pub(super) fn holds(&mut self, key: &str) -> bool {
-        let holds = self.left.contains_key(key);
+        let key = self.written(key);
+        let holds = self.left.contains_key(&key);
         if !holds {
-            self.open.insert(key.to_owned());
+            self.open.insert(key);
         }
         holds
     }
 
     /// Returns whether a key that is not read yet holds a value.
     pub(super) fn is_filled(&self, key: &str) -> bool {
-        self.left.get(key).is_some_and(|leaf| match &leaf.raw {
+        self.left.get(&self.written(key)).is_some_and(|leaf| match &leaf.raw {
             Raw::Toml(toml::Value::Array(items)) => !items.is_empty(),
             Raw::Toml(_) | Raw::Text(_) => !leaf.is_empty(),
         })
@@ -161,22 +217,23 @@ impl Reader {
 
     /// Returns whether the key has no mistake so far. Only then can rules across keys be checked.
     pub(super) fn sound(&self, key: &str) -> bool {
-        !self.wrong.contains(key)
+        !self.wrong.contains(&self.written(key))
     }
 
     /// Notes that the key has a mistake that is reported under another key.
     pub(super) fn wrong(&mut self, key: &str) {
-        self.wrong.insert(key.to_owned());
+        self.wrong.insert(self.written(key));
     }
 
     /// Returns whether the file, the environment or `tenants` set the key.
     pub(super) fn is_set(&self, key: &str) -> bool {
-        self.taken.get(key).is_some_and(|leaf| leaf.origin != SettingOrigin::Default)
+        self.taken.get(&self.written(key)).is_some_and(|leaf| leaf.origin != SettingOrigin::Default)
     }
 
     /// Returns whether the key is set by something else than the defaults, and is not empty.
     pub(super) fn says_something(&self, key: &str) -> bool {
-        self.is_set(key) && self.taken.get(key).is_some_and(|leaf| !leaf.is_empty())
+        let taken = self.taken.get(&self.written(key));
+        self.is_set(key) && taken.is_some_and(|leaf| !leaf.is_empty())
     }
 
     /// Returns an environment variable without the prefix `MSR_`.
@@ -189,6 +246,7 @@ impl Reader {
         if !self.sound(key) {
             return;
         }
+        let key = &self.written(key);
         let name = super::layers::variable(key);
         let hint = match hint {
             "" => format!("set {key}, or {name} in the environment"),
@@ -199,8 +257,12 @@ impl Reader {
 
     /// Notes a mistake of a key that was read.
     pub(super) fn fault(&mut self, key: &str, problem: impl Into<Problem>) {
-        self.wrong.insert(key.to_owned());
-        self.mistakes.push(Mistake::new(key, self.origin(key), problem));
+        let (key, problem) = (self.written(key), problem.into());
+        let text = self.written_in(&problem.text);
+        let hint = problem.hint.as_ref().map(|hint| self.written_in(hint));
+        let problem = Problem { text, hint, ..problem };
+        self.mistakes.push(Mistake::new(&key, self.origin(&key), problem));
+        self.wrong.insert(key);
     }
 
     /// Returns the mistakes of the keys that were read.
@@ -226,7 +288,9 @@ impl Reader {
 
     /// Returns the origin of a key that was read.
     pub(super) fn origin(&self, key: &str) -> SettingOrigin {
-        self.taken.get(key).map_or(SettingOrigin::Default, |leaf| leaf.origin.clone())
+        self.taken
+            .get(&self.written(key))
+            .map_or(SettingOrigin::Default, |leaf| leaf.origin.clone())
     }
 
     /// Sets a key unless the operator has set it.
@@ -248,12 +312,13 @@ impl Reader {
 
     pub(super) fn take(&mut self, key: &str) -> Option<Leaf> {
         // A key that two sections need is read twice.
-        let leaf = self.left.remove(key).or_else(|| self.taken.get(key).cloned());
+        let written = self.written(key);
+        let leaf = self.left.remove(&written).or_else(|| self.taken.get(&written).cloned());
         let Some(leaf) = leaf else {
             self.fault(key, "has no default in config.toml.example");
             return None;
         };
-        self.taken.insert(key.to_owned(), leaf.clone());
+        self.taken.insert(written, leaf.clone());
         Some(leaf)
     }
 

@@ -22,6 +22,11 @@ section! {
     /// The URL and the key of MISP's REST API, and how it is asked.
     #[derive(Debug, Clone)]
     pub struct Rest at "misp.rest" {
+        /// The name of the source.
+        source at "misp.name": String = |reader, key| {
+            let name = reader.source_name().map(str::to_owned);
+            name.unwrap_or_else(|| reader.text(key))
+        },
         /// The base URL without a slash at the end, e.g. `https://misp.example.org`.
         url at "misp.url": String = |reader, key| {
             let url = reader.optional(key, WEB_ADDRESS, web_address);

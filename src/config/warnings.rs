@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::{Config, Rest, looks};
+use super::{Config, Rest, Source, looks};
 use crate::pure::policy::{OnHit, Policy, loosened};
 
 /// Returns a sentence for each doubtful setting.
@@ -22,13 +22,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
         warnings.push(words.to_owned());
     }
     let policies = config.targets.iter().map(|target| &target.policy).chain([&config.policy]);
-    if config.misp.rest.is_none() && policies.clone().any(|p| p.warninglists != OnHit::Off) {
-        let words = "policy.warninglists needs misp.key, without which MISP's warninglists cannot be read: hits are sent";
+    if !config.has_key() && policies.clone().any(|p| p.warninglists != OnHit::Off) {
+        let words = "policy.warninglists needs misp.key (of several sources one is enough), without which no warninglists can be read: hits are sent";
         warnings.push(words.to_owned());
     }
     warnings.extend(of_marks("policy", &config.policy));
-    if let Some(rest) = &config.misp.rest {
-        warnings.extend(of_rest(rest, config.misp.zeromq.endpoints.is_empty()));
+    for source in &config.sources {
+        warnings.extend(of_source(source));
     }
     for target in &config.targets {
         let (name, policy) = (&target.name, &target.policy);
@@ -67,7 +67,18 @@ fn is_this_host(url: &str) -> bool {
     })
 }
 
-fn of_rest(rest: &Rest, without_feed: bool) -> Vec<String> {
+fn of_source(source: &Source) -> Vec<String> {
+    if !source.enabled {
+        let (section, name) = (&source.section, &source.name);
+        return vec![format!(
+            "{section}.enabled = false: nothing is read from this MISP, and what it claims stays; `forget-source {name}` ends it"
+        )];
+    }
+    let rest = source.rest.iter();
+    rest.flat_map(|rest| of_rest(source, rest)).collect()
+}
+
+fn of_rest(source: &Source, rest: &Rest) -> Vec<String> {
     const KEY_LENGTH: usize = 40;
     let key = rest.key.expose();
     let is_usual = rest.key.is_unread()
@@ -75,13 +86,13 @@ fn of_rest(rest: &Rest, without_feed: bool) -> Vec<String> {
     let every = humantime::format_duration(rest.catch_up_every);
     let doubts = [
         (!rest.verify_tls).then(|| {
-            "misp.verify_tls = false: ANYONE on the way to MISP can read misp.key and put indicators into Sentinel, or withdraw them; set misp.ca_file instead".to_owned()
+            format!("{}.verify_tls = false: ANYONE on the way to MISP can read its key and put indicators into Sentinel, or withdraw them; set {0}.ca_file instead", source.section)
         }),
         (rest.url.starts_with("http://") && !is_this_host(&rest.url)).then(|| {
-            "misp.url is http: misp.key and all events travel in the clear; use https unless MISP is on this host or in the same private network".to_owned()
+            format!("{}.url is http: the key and all events travel in the clear; use https unless MISP is on this host or in the same private network", source.section)
         }),
-        (!is_usual).then(|| "misp.key is not 40 letters and digits, as MISP's keys are".to_owned()),
-        without_feed.then(|| format!("misp.zeromq.endpoints is empty: without the feed news arrives by the webhook, if there is one, and by catch-up every {every}")),
+        (!is_usual).then(|| format!("{}.key is not 40 letters and digits, as MISP's keys are", source.section)),
+        source.zeromq.endpoints.is_empty().then(|| format!("{}.zeromq.endpoints is empty: without the feed news arrives by the webhook, if there is one, and by catch-up every {every}", source.section)),
     ];
     doubts.into_iter().flatten().collect()
 }

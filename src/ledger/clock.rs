@@ -55,18 +55,18 @@ pub(super) enum ClockStep {
 }
 
 impl Ledger {
-    /// Looks at the clock, and reacts to a step. `source`: the source that can be read again completely. Returns
+    /// Looks at the clock, and reacts to a step. `sources`: those that can be read again completely. Returns
     /// whether old rows may be deleted. After a long step ahead they may not, until the clock has gone on for a day.
     pub(super) async fn follow_clock(
         &self,
         views: &Views,
-        source: Option<&str>,
+        sources: &[String],
         now: i64,
     ) -> Result<bool> {
         match self.look_at_clock(now).await? {
             ClockStep::Steady => {}
             ClockStep::Ahead => self.hear_again(views, Mistimed::Overtaken, now).await?,
-            ClockStep::Back(back) => self.set_back(views, source, back).await?,
+            ClockStep::Back(back) => self.set_back(views, sources, back).await?,
         }
         self.write(move |unit| {
             // What waits for longer than anything does by intent is from a clock that was ahead.
@@ -106,7 +106,7 @@ impl Ledger {
     }
 
     /// Each step may be repeated; the last one ends it.
-    async fn set_back(&self, views: &Views, source: Option<&str>, back: SetBack) -> Result<()> {
+    async fn set_back(&self, views: &Views, sources: &[String], back: SetBack) -> Result<()> {
         let SetBack { at: now, by } = back;
         tracing::warn!(
             event = LogEvent::ClockBack.word(),
@@ -117,7 +117,7 @@ impl Ledger {
         // sees a step ahead, which undoes what was cut too short.
         self.write(move |unit| counters::store_time(unit, ClockTime::Followed, now)).await?;
         self.hear_again(views, Mistimed::Future, now).await?;
-        if let Some(source) = source {
+        for source in sources {
             self.begin_resync(source, None, now).await?;
         }
         self.write(move |unit| {

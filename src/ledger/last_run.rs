@@ -14,8 +14,9 @@ use crate::notice::{Gap, GapReason};
 const RUNNING: &str = "running";
 
 impl Ledger {
-    /// A run begins. If the last one did not end in order, a gap is recorded for catch-up to heal.
-    pub async fn begin_run(&self, source: &str, now: i64) -> Result<()> {
+    /// A run that reads these sources begins. If the last one did not end in order, a gap of each is recorded for
+    /// catch-up to heal.
+    pub async fn begin_run(&self, sources: &[&str], now: i64) -> Result<()> {
         let before = self.read(|tx| settings::value(tx, RUNNING)).await?;
         if let Some(since) = before.and_then(|since| since.parse::<i64>().ok()) {
             // A clock that was ahead is right again.
@@ -30,7 +31,9 @@ impl Ledger {
                 publication: false,
             };
             // Before the mark of this run: a crash in between only has the gap recorded again.
-            self.record_gap(source, &gap, since, now).await?;
+            for source in sources {
+                self.record_gap(source, &gap, since, now).await?;
+            }
             tracing::warn!(
                 event = LogEvent::LastRunBroken.word(),
                 "The last run did not end in order. What it had received and not committed is lost, and a gap is noted"
@@ -39,13 +42,18 @@ impl Ledger {
         self.write(move |unit| settings::store(unit, RUNNING, &now.to_string())).await
     }
 
-    /// Whether an intake that is not connected since `since` (Unix milliseconds) has never been connected. With an
-    /// empty ledger nothing can be missing then. With any other ledger something can, however often the outage was
+    /// Whether an intake of a source that is not connected since `since` (Unix milliseconds) has never been connected. If the
+    /// ledger holds nothing of the source, nothing can be missing then. Otherwise something can, however often the outage was
     /// reported.
-    pub(super) async fn is_first_outage(&self, intake: &str, since: i64) -> Result<bool> {
-        let name = format!("first outage {intake}");
+    pub(super) async fn is_first_outage(
+        &self,
+        source: &str,
+        intake: &str,
+        since: i64,
+    ) -> Result<bool> {
+        let (name, source) = (format!("first outage {intake}"), source.to_owned());
         self.write(move |unit| {
-            if events::any(unit)? {
+            if events::any(unit, &source)? {
                 return Ok(false);
             }
             if let Some(first) = settings::value(unit, &name)? {

@@ -24,6 +24,7 @@ mod export;
 mod fault;
 mod finding;
 mod forget;
+mod forget_source;
 mod full_claims;
 mod generations;
 mod guard;
@@ -81,6 +82,7 @@ mod withdrawals;
 mod writer;
 mod writing;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -96,6 +98,7 @@ pub use event_outcome::EventOutcome;
 pub use explain::Telling;
 pub use finding::Finding;
 pub use forget::Forgotten;
+pub use forget_source::ForgottenSource;
 pub use guard::Held;
 pub use judging::JudgingState;
 pub use lane::Lane;
@@ -107,7 +110,7 @@ pub use sending::{Moment, Sending};
 pub use settle::Settlement;
 pub use sql::{Result as SqlResult, SqlError};
 pub use start_error::StartError;
-pub use status::{LedgerStatus, ResyncStatus, TargetStatus, WaitingCounts};
+pub use status::{LedgerSource, LedgerStatus, ResyncStatus, TargetStatus, WaitingCounts};
 pub use suppressed::{Lifted, Suppressed, Suppression};
 pub use tables::cursors::ListingCursor;
 pub use tables::delivered::deletions::Deletable;
@@ -116,7 +119,9 @@ pub use tables::delivered::requests::{RejectedObject, SentVersion};
 pub use tables::gaps::{GapStatus, OpenGap};
 pub use tables::pending::{Altered, Pending, PendingPage};
 pub use tables::queue::OpenChange;
-pub use tables::reads::{Candidate, DueRead, Listing, Pauses, ResyncCount, Unread, Vain};
+pub use tables::reads::{
+    Candidate, DueRead, Listing, Pauses, ReadsOfSource, ResyncCount, Unread, Vain,
+};
 pub use tables::standings::{Delivered, Refusal};
 pub use tables::targets::{TargetEntry, TargetMode};
 pub use tables::wanted::WITHDRAWN;
@@ -174,8 +179,8 @@ struct Shared {
     figures: waiting::CountedFigures,
     /// What happened lately, for people.
     recent: Recent,
-    /// What a full resync has found so far, while one is under way.
-    tally: Mutex<Option<Tally>>,
+    /// What the full resync of each source has found so far, while it is under way.
+    tallies: Mutex<BTreeMap<String, Tally>>,
     /// Where the file is.
     folder: PathBuf,
     /// Only one process at a time opens the ledger.
@@ -194,7 +199,7 @@ impl Shared {
             judging: judging::BeingJudged::default(),
             figures: waiting::CountedFigures::default(),
             recent: Recent::default(),
-            tally: Mutex::new(None),
+            tallies: Mutex::new(BTreeMap::new()),
             folder,
             lock,
         }

@@ -219,9 +219,10 @@ impl RunningSnapshot {
         let left_out = || totals.skipped.iter().chain(counts.forbidden.iter());
         let skipped: BTreeMap<&str, u64> =
             left_out().map(|(reason, count)| (reason.word(), count)).collect();
-        let ledger = &self.applying.context.ledger;
+        let context = &self.applying.context;
+        let (ledger, source) = (&context.ledger, context.source());
         let title = title::for_log(&facts.info, self.applying.level(totals));
-        let is_summed_up = self.is_backlog() && ledger.tally_applied(counts, totals);
+        let is_summed_up = self.is_backlog() && ledger.tally_applied(source, counts, totals);
         let is_altered = counts.new + counts.changed + counts.gone > 0;
         // A publication is news by itself. What is read to compare it is news only where it differs.
         let is_news = matches!(self.purpose, Purpose::Publication) || is_altered;

@@ -47,7 +47,9 @@ pub(super) async fn announce(context: &Arc<Context>, body: Bytes, now: i64) -> R
 /// Records a gap. If the gap is a dropped publication of the feed, applies the webhook's publication in its place.
 pub(super) async fn gap(context: &Arc<Context>, gap: Gap, now: i64) -> Result<Taken> {
     let (ledger, since) = (&context.ledger, unix(gap.since));
-    if gap.reason == GapReason::Disconnected && ledger.is_first_outage(&gap.intake, since).await? {
+    if gap.reason == GapReason::Disconnected
+        && ledger.is_first_outage(context.source(), &gap.intake, since).await?
+    {
         return Ok(Taken::Done(Receipt::Committed));
     }
     ledger.record_gap(context.source(), &gap, since, now).await?;

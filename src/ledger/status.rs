@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sql::{Result, decode};
 use super::tables::gaps::GapStatus;
-use super::tables::reads::{ResyncCount, Unread};
+use super::tables::reads::{ReadsOfSource, ResyncCount, Unread};
 use super::tables::standings::Refusal;
 use super::tables::targets::{RegisteredTarget, TargetMode, TargetView};
 use super::tables::{
@@ -21,6 +21,9 @@ pub struct LedgerStatus {
     pub events: i64,
     pub deleted_events: i64,
     pub claims: i64,
+    /// The same by source, also of sources that are no longer configured.
+    #[serde(default)]
+    pub sources: Vec<LedgerSource>,
     /// Attributes of the applied events that make no indicator, by reason.
     pub skipped: BTreeMap<String, u64>,
     /// Wanted indicators that are not withdrawn, of all views.
@@ -46,9 +49,9 @@ pub struct LedgerStatus {
     /// Values that an operator withholds.
     #[serde(default)]
     pub suppressed: i64,
-    /// The last full resync, under way or done.
+    /// The last full resync of each source, under way or done.
     #[serde(default)]
-    pub resync: Option<ResyncStatus>,
+    pub resyncs: Vec<ResyncStatus>,
     /// The judging that is under way after a change of policy, rendering or mapping.
     #[serde(default)]
     pub judging: Option<JudgingState>,
@@ -62,9 +65,23 @@ pub struct LedgerStatus {
     pub room: Room,
 }
 
+/// What the ledger holds of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerSource {
+    pub source: String,
+    /// Events that are not deleted.
+    pub events: i64,
+    /// Events that are to be read over REST.
+    pub awaiting_rest: i64,
+    /// Those of them whose last read failed.
+    pub unread: i64,
+}
+
 /// How far a full resync has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResyncStatus {
+    #[serde(default)]
+    pub source: String,
     #[serde(flatten)]
     pub resync: Resync,
     pub left: ResyncCount,
@@ -123,6 +140,7 @@ impl Ledger {
             events: self.read_counts(events::count_living).await?,
             deleted_events: self.read_counts(events::count_deleted).await?,
             claims: self.read_counts(claims::count).await?,
+            sources: self.sources().await?,
             skipped: self.skipped().await?,
             wanted: self.read_counts(wanted::count_live_indicators).await?,
             context: self.read_counts(wanted::count_live_context).await?,
@@ -131,7 +149,7 @@ impl Ledger {
             held: self.read_counts(held::count).await?,
             warninglists_waiting: self.waiting_warninglists().await?,
             suppressed: self.read_counts(suppressed::count).await?,
-            resync: self.resync_status().await?,
+            resyncs: self.resync_statuses().await?,
             judging: self.judging(),
             gaps: self.read_counts(gaps::by_reason).await?,
             clock_set_back: self.last_set_back().await?,
@@ -161,12 +179,33 @@ impl Ledger {
         .await
     }
 
-    async fn resync_status(&self) -> Result<Option<ResyncStatus>> {
-        let Some(source) = self.read_counts(settings::resynced_source).await? else {
-            return Ok(None);
-        };
-        let progress = self.resync_progress(&source).await?;
-        Ok(progress.map(|(resync, left)| ResyncStatus { resync, left }))
+    async fn resync_statuses(&self) -> Result<Vec<ResyncStatus>> {
+        let mut all = Vec::new();
+        for source in self.read_counts(settings::resynced_sources).await? {
+            if let Some((resync, left)) = self.resync_progress(&source).await? {
+                all.push(ResyncStatus { source, resync, left });
+            }
+        }
+        Ok(all)
+    }
+
+    /// What the ledger holds of each source, in the order of their names.
+    pub(super) async fn sources(&self) -> Result<Vec<LedgerSource>> {
+        let mut sources: BTreeMap<String, LedgerSource> = BTreeMap::new();
+        for held in self.read_counts(events::by_source).await? {
+            sources.entry(held.source).or_default().events = held.events;
+        }
+        for reads in self.waiting_reads().await? {
+            let known = sources.entry(reads.source).or_default();
+            (known.awaiting_rest, known.unread) = (reads.all, reads.in_vain);
+        }
+        let named = sources.into_iter().map(|(source, held)| LedgerSource { source, ..held });
+        Ok(named.collect())
+    }
+
+    /// What is to be read over REST, by source.
+    pub async fn waiting_reads(&self) -> Result<Vec<ReadsOfSource>> {
+        self.read_counts(reads::by_source).await
     }
 
     /// Open changes of a target per lane.

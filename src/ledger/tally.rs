@@ -35,29 +35,30 @@ impl Tally {
 
 impl Ledger {
     /// Counts what a resync finds from now on. It goes on with a count that was begun.
-    pub fn begin_tally(&self) {
-        self.with_tally(|tally| {
-            tally.get_or_insert_default();
+    pub fn begin_tally(&self, source: &str) {
+        self.with_tallies(|tallies| {
+            tallies.entry(source.to_owned()).or_default();
         });
     }
 
     /// What was counted so far.
     #[must_use]
-    pub fn tally(&self) -> Tally {
-        self.with_tally(|tally| tally.clone().unwrap_or_default())
+    pub fn tally(&self, source: &str) -> Tally {
+        self.with_tallies(|tallies| tallies.get(source).cloned().unwrap_or_default())
     }
 
     /// Counts no more.
-    pub fn end_tally(&self) {
-        self.with_tally(|tally| *tally = None);
+    pub fn end_tally(&self, source: &str) {
+        self.with_tallies(|tallies| tallies.remove(source));
     }
 
     /// An event was applied. Whether it was counted.
-    pub(super) fn tally_applied(&self, counts: &Counts, totals: &Totals) -> bool {
-        self.with_tally(|tally| tally.as_mut().map(|tally| tally.add(counts, totals)).is_some())
+    pub(super) fn tally_applied(&self, source: &str, counts: &Counts, totals: &Totals) -> bool {
+        let add = |tally: &mut Tally| tally.add(counts, totals);
+        self.with_tallies(|tallies| tallies.get_mut(source).map(add).is_some())
     }
 
-    fn with_tally<T>(&self, act: impl FnOnce(&mut Option<Tally>) -> T) -> T {
-        act(&mut self.shared.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_tallies<T>(&self, act: impl FnOnce(&mut BTreeMap<String, Tally>) -> T) -> T {
+        act(&mut self.shared.tallies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

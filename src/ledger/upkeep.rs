@@ -25,8 +25,8 @@ pub struct Upkeep {
     remember: Duration,
     /// How long withdrawals by inference are kept, because the guard counts them.
     inferred: Duration,
-    /// The source that can be read again; `None` without a key for MISP's REST API.
-    source: Option<String>,
+    /// The sources that can be read again: those with a key for MISP's REST API.
+    sources: Vec<String>,
     /// How far the walk over the claims has come.
     claims: Option<ClaimCursor>,
     /// The same over the withdrawn objects of each view.
@@ -36,15 +36,20 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
+    /// The upkeep of a ledger with these writers.
     #[must_use]
-    pub fn new(settings: &WriterSettings) -> Self {
-        let guard = settings.rest.as_ref().map_or(Duration::ZERO, |rest| rest.guard.window);
+    pub fn new(writers: &[WriterSettings]) -> Self {
+        let longest = |of: fn(&WriterSettings) -> Duration| writers.iter().map(of).max();
+        let remember = longest(|one| one.tombstones).unwrap_or_default();
+        let guard =
+            longest(|one| one.rest.as_ref().map_or(Duration::ZERO, |rest| rest.guard.window));
+        let with_key = writers.iter().filter(|one| one.rest.is_some());
         Self {
-            confirm_within: settings.confirm_within,
-            remember: settings.tombstones,
+            confirm_within: longest(|one| one.confirm_within).unwrap_or_default(),
+            remember,
             // The guard adds up what went within its window.
-            inferred: settings.tombstones.max(guard),
-            source: settings.rest.is_some().then(|| settings.source.clone()),
+            inferred: remember.max(guard.unwrap_or_default()),
+            sources: with_key.map(|one| one.source.clone()).collect(),
             claims: None,
             withdrawn: HashMap::new(),
             sightings: 0,
@@ -55,7 +60,7 @@ impl Upkeep {
     /// likely to be due. Walks over large tables continue where the last step ended, with a few thousand rows a step.
     pub async fn step(&mut self, ledger: &Ledger, views: &Views, now: i64) -> Result<bool> {
         // The clock first: by one that jumped ahead everything would be old.
-        let may_forget = ledger.follow_clock(views, self.source.as_deref(), now).await?;
+        let may_forget = ledger.follow_clock(views, &self.sources, now).await?;
         ledger.note_running(now).await?;
         let mut changed = if may_forget { self.forget(ledger, views, now).await? } else { 0 };
         if views.expiry().renews() {

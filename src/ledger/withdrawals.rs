@@ -36,20 +36,14 @@ pub struct WithdrawnIndicator {
 
 impl Ledger {
     /// Tells what was withdrawn since `since` (Unix milliseconds), and names the last `most`.
-    pub async fn withdrawals(
-        &self,
-        views: &Views,
-        source: &str,
-        since: i64,
-        most: usize,
-    ) -> Result<Withdrawals> {
-        let (views, source) = (views.clone(), source.to_owned());
+    pub async fn withdrawals(&self, views: &Views, since: i64, most: usize) -> Result<Withdrawals> {
+        let (views, sources) = (views.clone(), self.held_sources().await?);
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         self.read_counts(move |tx| {
             let indicators = standings::count_withdrawn_since(tx, since)?;
             let mut newest = Vec::new();
             for row in standings::withdrawn_since(tx, since, most)? {
-                newest.extend(told(tx, &views, &source, row)?);
+                newest.extend(told(tx, &views, &sources, row)?);
             }
             Ok(Withdrawals { indicators, newest })
         })
@@ -61,15 +55,16 @@ impl Ledger {
 fn told(
     tx: &Transaction<'_>,
     views: &Views,
-    source: &str,
+    sources: &[String],
     row: WithdrawnAtTarget,
 ) -> Result<Option<WithdrawnIndicator>> {
     let WithdrawnAtTarget { target, accepted_at, stix_id, body, tlp } = row;
     let Some(sent) = SentIndicator::read(&body) else { return Ok(None) };
     let mut tlp = sent.tlp.max(Tlp::of_rank(tlp));
-    for event in &sent.events {
+    let of_sources = |event| sources.iter().map(move |source| EventKey::new(source, event));
+    for event in sent.events.iter().copied().flat_map(of_sources) {
         // Of an event that was deleted the facts stay for a while.
-        let known = events::stored(tx, EventKey { source, event: *event })?;
+        let known = events::stored(tx, event)?;
         let level = |facts| views.event_level(&facts).unwrap_or(Tlp::Red);
         tlp = tlp.max(known.map_or(Tlp::Clear, |known| known.facts().map_or(Tlp::Red, level)));
     }

@@ -1,4 +1,4 @@
-//! Runs the one writer. It takes notices from the inbox in their order and applies each in one transaction, or in a few
+//! Runs the writer of a source. It takes notices from the inbox in their order and applies each in one transaction, or in a few
 //! for a large event. Between two of these, more urgent notices have their turn: small notices pass any snapshot, and
 //! publications pass a snapshot that nobody waits for.
 
@@ -22,7 +22,7 @@ use super::{Lane, Ledger, Views, answer, publish, stand_in, whole};
 use crate::notice::{Notice, Receipt, What};
 use crate::recent::Arrival;
 
-/// Applies notices to the ledger until all intakes are gone.
+/// Applies the notices of one source to the ledger until all its intakes are gone.
 #[derive(Debug)]
 pub struct Writer {
     context: Arc<Context>,
@@ -37,9 +37,12 @@ pub struct Writer {
     small_since: Option<Instant>,
     faults: Faults,
     guessed: Guessed,
-    upkeep: Upkeep,
+    /// `None`: another writer takes care of the ledger.
+    upkeep: Option<Upkeep>,
     /// When upkeep is due.
     upkeep_at: Instant,
+    /// What of [`Ledger::is_busy`] is this writer's.
+    arriving: usize,
 }
 
 /// A snapshot in work, and who waits for its end.
@@ -85,9 +88,9 @@ impl Writer {
         ledger: Ledger,
         views: Arc<Views>,
         settings: WriterSettings,
+        upkeep: Option<Upkeep>,
         inbox: mpsc::Receiver<Notice>,
     ) -> Self {
-        let upkeep = Upkeep::new(&settings);
         Self {
             context: Arc::new(Context::new(ledger, views, settings)),
             inbox,
@@ -99,6 +102,7 @@ impl Writer {
             guessed: Guessed::default(),
             upkeep,
             upkeep_at: Instant::now(),
+            arriving: 0,
         }
     }
 
@@ -161,11 +165,14 @@ impl Writer {
     }
 
     /// Tells the senders how much is still to come: the snapshots in work, and what waits.
-    fn mark_busy(&self) {
+    fn mark_busy(&mut self) {
         let snapshots = usize::from(self.live.is_some()) + usize::from(self.backlog.is_some());
         let waiting = usize::from(self.first.is_some()) + self.inbox.len();
+        let before = std::mem::replace(&mut self.arriving, snapshots + waiting);
         let arriving = &self.context.ledger.shared.arriving;
-        arriving.store(snapshots + waiting, Ordering::Relaxed);
+        // Each writer has its own share of the number. The addition comes first, so that it is never below zero.
+        arriving.fetch_add(self.arriving, Ordering::Relaxed);
+        arriving.fetch_sub(before, Ordering::Relaxed);
     }
 
     fn is_turn_of_small(&mut self) -> bool {
@@ -188,7 +195,7 @@ impl Writer {
             | What::Touched(_)
             | What::Warninglist(_) => Arrival::Feed,
         };
-        self.context.ledger.recent().arrived(how, received);
+        self.context.ledger.recent().arrived(self.context.source(), how, received);
     }
 
     /// Applies small notices together, as many as wait in line.
@@ -299,7 +306,10 @@ impl Writer {
     /// One step of upkeep. After a fault, it tells that the ledger can be written again.
     async fn care(&mut self) {
         let Context { ledger, views, .. } = &*self.context;
-        let step = self.upkeep.step(ledger, views, Ledger::now()).await;
+        let step = match &mut self.upkeep {
+            Some(upkeep) => upkeep.step(ledger, views, Ledger::now()).await,
+            None => Ok(false),
+        };
         let is_more = matches!(step, Ok(true));
         let after = if ledger.judge(step, "care for the ledger") {
             self.faults.record(&self.context).await;

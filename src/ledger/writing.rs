@@ -15,7 +15,7 @@ use super::{Ledger, Views};
 use crate::config::{Guard, OnUnpublish, Rest};
 
 /// What the writer has to know.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct WriterSettings {
     /// Name of the source.
     pub source: String,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::pure::safe;
@@ -32,7 +32,7 @@ where
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -43,6 +43,7 @@ where
             time: Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
             level: *metadata.level(),
             module: metadata.target(),
+            source: source(context),
             fields,
         };
         let text = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
@@ -54,7 +55,20 @@ struct Line<'a> {
     time: String,
     level: Level,
     module: &'a str,
+    /// The source that the line is about, where there are several.
+    source: Option<String>,
     fields: Fields,
+}
+
+/// Returns the source in whose span a line is written. The program has no other spans.
+fn source<S, N>(context: &FmtContext<'_, S, N>) -> Option<String>
+where
+    S: tracing::Subscriber + for<'l> LookupSpan<'l>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    let span = context.lookup_current()?;
+    let fields = span.extensions();
+    Some(fields.get::<FormattedFields<N>>()?.fields.trim_matches('"').to_owned())
 }
 
 /// The fields of an event.
@@ -69,7 +83,7 @@ struct Fields {
 
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { time, level, module, fields } = self;
+        let Self { time, level, module, source, fields } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("timestamp", time)?;
         map.serialize_entry("level", level.as_str())?;
@@ -77,6 +91,9 @@ impl Serialize for Line<'_> {
             map.serialize_entry("event", event)?;
         }
         map.serialize_entry("message", &fields.message)?;
+        if let Some(source) = source {
+            map.serialize_entry("source", source)?;
+        }
         for (name, value) in &fields.others {
             map.serialize_entry(name, value)?;
         }

@@ -85,7 +85,10 @@ where
             (Box::new(builder.finish()), switch)
         }
         LogFormat::Json => {
-            let builder = builder.event_format(json::JsonLines).with_filter_reloading();
+            // Of a span only the value is kept, since there is one kind of span, with one field.
+            let fields = debug_fn(|writer, _, value| write!(writer, "{value:?}"));
+            let builder = builder.event_format(json::JsonLines).fmt_fields(fields);
+            let builder = builder.with_filter_reloading();
             let level = builder.reload_handle();
             let switch = LevelSwitch(Box::new(move |filter| level.reload(filter)));
             (Box::new(builder.finish()), switch)

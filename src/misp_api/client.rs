@@ -115,7 +115,8 @@ impl MispClient {
                 Ok(response) => self.exists(&path, response).await,
                 Err(error) => Err(error),
             };
-            metrics::rest_request(exists.as_ref().map_or_else(RestError::word, |_| "answered"));
+            let outcome = exists.as_ref().map_or_else(RestError::word, |_| "answered");
+            metrics::rest_request(self.source(), outcome);
             match exists {
                 Ok(exists) => return Ok(!exists),
                 Err(error) => failures = self.again(failures, error).await?,

@@ -13,6 +13,8 @@ use crate::http::{certificate_error, chain, speaks_no_tls};
 /// The context of a request, from which its errors are made.
 #[derive(Debug, Clone)]
 pub(super) struct AnswerFaults {
+    /// The name of the source.
+    pub(super) source: String,
     /// The URL, so that an error names the host.
     pub(super) url: String,
     /// `host:port` of the proxy on the way, if there is one.

@@ -206,7 +206,7 @@ impl Stream {
     pub(super) async fn next(&mut self) -> Result<Option<Arrived>, RestError> {
         let next = self.next_element().await;
         if let Err(error) = &next {
-            metrics::rest_request(error.word());
+            metrics::rest_request(&self.reply.faults.source, error.word());
         }
         next
     }

@@ -126,7 +126,8 @@ impl MispClient {
             Ok(response) => self.accept(&ask.path, response).await,
             Err(error) => Err(error),
         };
-        metrics::rest_request(answered.as_ref().map_or_else(RestError::word, |_| "answered"));
+        let outcome = answered.as_ref().map_or_else(RestError::word, |_| "answered");
+        metrics::rest_request(self.source(), outcome);
         match answered {
             Err(error) if ask.is_search() => self.0.pages.settle(Err(error)),
             other => other,
@@ -213,11 +214,17 @@ impl MispClient {
         Ok(())
     }
 
+    /// Returns the name of the source.
+    pub(super) fn source(&self) -> &str {
+        &self.0.config.source
+    }
+
     /// Returns the context from which the errors of a request to `path` are made.
     pub(super) fn faults(&self, path: &str) -> AnswerFaults {
         let Rest { request_timeout: silence, answer_timeout: whole, .. } = self.0.config;
         let (url, proxy) = (format!("{}{path}", self.0.config.url), self.0.proxy.clone());
-        AnswerFaults { url, proxy, key: self.0.key.now(), silence, whole }
+        let source = self.source().to_owned();
+        AnswerFaults { source, url, proxy, key: self.0.key.now(), silence, whole }
     }
 
     /// Returns how MISP is reached: authorities, proxy and connect time-out.

@@ -4,6 +4,7 @@
 mod minutes;
 mod timeline;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,10 +45,11 @@ struct Remembered {
 struct Past {
     minutes: Minutes,
     timeline: Timeline,
-    last: LastArrivals,
+    /// By source.
+    last: BTreeMap<String, LastArrivals>,
 }
 
-/// When each way brought the last news.
+/// When each way to a source brought the last news.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LastArrivals {
     pub feed: Option<DateTime<Utc>>,
@@ -64,7 +66,15 @@ pub struct History {
     pub minutes: Vec<Minute>,
     /// The last events, the newest first.
     pub events: Vec<RecentEvent>,
-    pub last: LastArrivals,
+    /// By source. A source that brought no news is left out.
+    pub last: BTreeMap<String, LastArrivals>,
+}
+
+impl History {
+    /// Returns when each way to a source brought the last news.
+    pub fn last(&self, source: &str) -> LastArrivals {
+        self.last.get(source).copied().unwrap_or_default()
+    }
 }
 
 impl Default for Recent {
@@ -75,18 +85,18 @@ impl Default for Recent {
 }
 
 impl Recent {
-    /// Counts news of MISP that came at `received`.
-    pub fn arrived(&self, how: Arrival, received: Instant) {
+    /// Counts news of a source that came at `received`.
+    pub fn arrived(&self, source: &str, how: Arrival, received: Instant) {
         let age = chrono::TimeDelta::from_std(received.elapsed()).unwrap_or_default();
         let at = Some(Utc::now() - age);
         let mut past = self.past();
-        let (last, minute) = (&mut past.last, self.0.began);
+        let last = past.last.entry(source.to_owned()).or_default();
         match how {
             Arrival::Feed => last.feed = at,
             Arrival::Webhook => last.webhook = at,
             Arrival::Rest => last.rest = at,
         }
-        let minute = number(received.saturating_duration_since(minute));
+        let minute = number(received.saturating_duration_since(self.0.began));
         past.minutes.at(minute, |counts| match how {
             Arrival::Feed => counts.feed += 1,
             Arrival::Webhook => counts.webhook += 1,
@@ -141,7 +151,7 @@ impl Recent {
             since: self.0.since,
             minutes: past.minutes.until(self.minute()),
             events: past.timeline.newest_first(),
-            last: past.last,
+            last: past.last.clone(),
         }
     }
 

@@ -136,9 +136,14 @@ fn paths(table: &toml::Table, prefix: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// A path as the example has it: a target by the name of its defaults, and what a target lays over a common
-/// section by that section.
+/// A path as the example has it: a source as `misp`, a target by the name of its defaults, and what a target lays over
+/// a common section by that section.
 fn as_in_example(path: &str) -> String {
+    if path == "source" || path.starts_with("source.") {
+        // `source.NAME.url`: the section, the name, and the key of `[misp]`.
+        let key = path.splitn(3, '.').nth(2);
+        return key.map_or_else(|| "misp".to_owned(), |key| format!("misp.{key}"));
+    }
     let Some((_, own)) = path.strip_prefix("target.").and_then(|rest| rest.split_once('.')) else {
         return if path.starts_with("target.") { "target".to_owned() } else { path.to_owned() };
     };

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use misp_sentinel_relay::admin::control::{self, SOCKET};
-use misp_sentinel_relay::admin::{Desk, Means, RunningRelay, Services, Status, http};
+use misp_sentinel_relay::admin::{
+    Desk, Means, RunningRelay, Services, SourceServices, Status, http,
+};
 use misp_sentinel_relay::commands;
 use misp_sentinel_relay::compare::Readback;
 use misp_sentinel_relay::config::Admin;
@@ -39,20 +41,20 @@ pub(crate) fn services(relay: &Relay) -> Services {
     };
     let health = Health::default();
     health.update(TARGET, |one| one.degrade(&"403: it lacks a role".to_owned().into()));
-    let running = RunningRelay {
-        started: SystemTime::now(),
+    let running = RunningRelay { started: SystemTime::now(), health };
+    let source = SourceServices {
+        name: "misp".to_owned(),
+        means: Means { webhook: true, rest: false },
+        misp: None,
         webhook: Some("127.0.0.1:8443".parse().unwrap()),
         rest: None,
-        endpoints: watch::Sender::new(vec![endpoint]).subscribe(),
-        health,
+        endpoints: Some(watch::Sender::new(vec![endpoint]).subscribe()),
     };
     Services {
         ledger: relay.ledger.clone(),
         views: Arc::clone(&relay.views),
-        source: "misp".to_owned(),
+        sources: [source].into(),
         targets: relay.config.targets.clone().into(),
-        means: Means { webhook: true, rest: false },
-        misp: None,
         readback: Arc::new(Readback::new(Vec::new(), Duration::ZERO)),
         relay: Some(running),
         long_read: Arc::new(Semaphore::new(1)),
@@ -121,7 +123,7 @@ async fn probes_metrics_and_status_are_served() {
     let status: Status = serde_json::from_str(body(&reply)).unwrap();
     let running = status.relay.unwrap();
     assert_eq!(running.process_id, std::process::id());
-    assert_eq!(running.endpoints[0].endpoint, "tcp://misp-core:50000");
+    assert_eq!(running.endpoints().next().unwrap().endpoint, "tcp://misp-core:50000");
     assert_eq!(status.ledger.targets[0].target, TARGET);
     assert_eq!(get(address, "/").await.status, 200);
     assert_eq!(get(address, "/nothing").await.status, 404);

@@ -116,6 +116,8 @@ mod secrecy;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]
+mod several_sources;
+#[cfg(test)]
 mod sightings;
 #[cfg(test)]
 mod status_watch;

@@ -92,6 +92,11 @@ fn is_known(name: &str, known: &BTreeSet<String>) -> bool {
         let types = misp_sentinel_relay::pure::convert::types().iter();
         return types.map(|row| variable(row.name)).any(|name| name == format!("MSR_{kind}"));
     }
+    // A source has the keys of `[misp]`.
+    let of_source = name.strip_prefix("MSR_SOURCE__").and_then(|rest| rest.split_once("__"));
+    if let Some((_, key)) = of_source {
+        return known.contains(&format!("MSR_MISP__{key}"));
+    }
     let target = name.strip_prefix("MSR_TARGET__").and_then(|rest| rest.split_once("__"));
     // A target lays its own policy over the common one.
     let own = target.filter(|(_, key)| key.starts_with("POLICY__"));

@@ -7,7 +7,7 @@ use super::Sight;
 use super::mark::Mark;
 use super::table::{Column, Table};
 use super::words::{foreign, since};
-use crate::admin::RelayStatus;
+use crate::admin::{RelayStatus, SourceStatus};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 
@@ -34,22 +34,29 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
 }
 
 fn rows(relay: &RelayStatus, sight: Sight<'_>) -> Vec<Vec<Markup>> {
+    let several = relay.sources.len() > 1;
+    relay.sources.iter().flat_map(|source| of_source(source, several, sight)).collect()
+}
+
+/// Returns the rows of a source. They name it where there are several.
+fn of_source(source: &SourceStatus, several: bool, sight: Sight<'_>) -> Vec<Vec<Markup>> {
     let Sight { history, now, .. } = sight;
-    let feeds = relay.endpoints.iter().map(|endpoint| feed(endpoint, now));
-    let webhook = relay.webhook.map(|address| {
-        let last = history.last.webhook;
+    let last = history.last(&source.source);
+    let name = if several { format!("{}: ", source.source) } else { String::new() };
+    let feeds = source.endpoints.iter().map(|endpoint| feed(&name, endpoint, now));
+    let webhook = source.webhook.map(|address| {
         vec![
-            html! { "Webhook " (address) },
+            html! { (name) "Webhook " (address) },
             Mark::Good.write("listens"),
-            since(last, now, NONE),
-            since(last, now, NONE),
+            since(last.webhook, now, NONE),
+            since(last.webhook, now, NONE),
         ]
     });
-    let rest = relay.rest.as_ref().map(|state| rest(state, history.last.rest, now));
+    let rest = source.rest.as_ref().map(|state| rest(&name, state, last.rest, now));
     feeds.chain(webhook).chain(rest).collect()
 }
 
-fn feed(endpoint: &EndpointStatus, now: DateTime<Utc>) -> Vec<Markup> {
+fn feed(name: &str, endpoint: &EndpointStatus, now: DateTime<Utc>) -> Vec<Markup> {
     let state = match (endpoint.publications_connected, endpoint.others_connected) {
         (true, true) if endpoint.last_frame.is_none() => {
             Mark::Neutral.write("connected, nothing heard yet")
@@ -60,18 +67,23 @@ fn feed(endpoint: &EndpointStatus, now: DateTime<Utc>) -> Vec<Markup> {
         (false, false) => Mark::Bad.write("lost"),
     };
     vec![
-        html! { "Feed " (foreign(&endpoint.endpoint)) },
+        html! { (name) "Feed " (foreign(&endpoint.endpoint)) },
         state,
         since(endpoint.last_frame, now, NONE),
         since(endpoint.last_publication, now, NONE),
     ]
 }
 
-fn rest(rest: &RestState, last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Vec<Markup> {
+fn rest(
+    name: &str,
+    rest: &RestState,
+    last: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Vec<Markup> {
     let state = match (&rest.error, rest.caught_up_at) {
         (Some(_), _) => Mark::Bad.write("failing"),
         (None, Some(_)) => Mark::Good.write("caught up"),
         (None, None) => Mark::Neutral.write("catching up"),
     };
-    vec![html! { "REST" }, state, since(rest.answered_at, now, NONE), since(last, now, NONE)]
+    vec![html! { (name) "REST" }, state, since(rest.answered_at, now, NONE), since(last, now, NONE)]
 }

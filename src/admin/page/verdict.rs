@@ -57,8 +57,7 @@ struct Verdict {
 impl Verdict {
     fn of(sight: Sight<'_>) -> Self {
         let causes = causes(sight);
-        let last = &sight.history.last;
-        let is_silent = [last.feed, last.webhook, last.rest].iter().all(Option::is_none);
+        let is_silent = sight.history.last.is_empty();
         if !causes.is_empty() {
             let words = format!("{} degraded: {}", Count(causes.len(), "thing"), halves(&causes));
             return Self { mark: Mark::Bad, words };
@@ -91,10 +90,10 @@ fn follows(sight: Sight<'_>) -> Option<&'static str> {
     let relay = sight.status.relay.as_ref()?;
     let gaps = &sight.status.ledger.gaps;
     let is_lost =
-        |intake: &str| relay.endpoints.iter().any(|one| one.endpoint == intake && !one.connected());
+        |intake: &str| relay.endpoints().any(|one| one.endpoint == intake && !one.connected());
     let all_follow = !gaps.is_empty() && gaps.iter().all(|gap| is_lost(&gap.intake));
     // Without REST somebody must publish again: that is a thing of its own.
-    (all_follow && relay.rest.is_some())
+    (all_follow && relay.has_all_keys())
         .then_some("What the feed misses meanwhile comes by catch-up over REST, by itself.")
 }
 
@@ -125,7 +124,7 @@ fn heals(part: &DegradedPart) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::admin::shared::WithdrawnToday;
-    use crate::admin::{Means, RelayStatus, Status};
+    use crate::admin::{Means, RelayStatus, SourceMeans, SourceStatus, Status};
     use crate::intake::rest::RestState;
     use crate::intake::zmq::EndpointStatus;
     use crate::ledger::{GapStatus, LedgerStatus};
@@ -145,9 +144,12 @@ mod tests {
             started_at: chrono::DateTime::default(),
             uptime_seconds: 1,
             ledger_writable: true,
-            endpoints: vec![endpoint],
-            webhook: None,
-            rest: has_rest.then(RestState::default),
+            sources: vec![SourceStatus {
+                source: "misp".to_owned(),
+                endpoints: vec![endpoint],
+                webhook: None,
+                rest: has_rest.then(RestState::default),
+            }],
             warninglists: None,
             targets: Vec::new(),
         };
@@ -160,7 +162,9 @@ mod tests {
         };
         let gaps = gaps_of.iter().map(gap).collect();
         let ledger = LedgerStatus { gaps, ..LedgerStatus::default() };
-        Status::new(Some(relay), ledger, Means { webhook: false, rest: has_rest })
+        let means = Means { webhook: false, rest: has_rest };
+        let source = SourceMeans { source: "misp".to_owned(), means };
+        Status::new(Some(relay), ledger, &[source])
     }
 
     fn seen(status: &Status, recent: &Recent) -> (Mark, String, String) {
@@ -177,7 +181,7 @@ mod tests {
         let (status, recent) = (status(true, &[], true), Recent::default());
         let (mark, words, _) = seen(&status, &recent);
         assert_eq!((mark, words.as_str()), (Mark::Neutral, "Connected, nothing received yet"));
-        recent.arrived(Arrival::Feed, std::time::Instant::now());
+        recent.arrived("misp", Arrival::Feed, std::time::Instant::now());
         assert_eq!(seen(&status, &recent).0, Mark::Good);
     }
 

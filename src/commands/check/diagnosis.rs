@@ -32,6 +32,9 @@ pub(in crate::commands) struct Diagnosis {
     pub step: &'static str,
     /// Which of them: an address, a target, a key of the configuration. May be empty.
     pub subject: String,
+    /// The source that was checked, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     pub severity: Severity,
     /// What was seen.
     pub evidence: String,
@@ -81,16 +84,22 @@ impl Subject<'_> {
         let remedy = Some(one_line(remedy.to_string())).filter(|remedy| !remedy.is_empty());
         let Self(step, subject) = self;
         let (subject, evidence) = (subject.to_owned(), one_line(evidence.to_string()));
-        Diagnosis { step, subject, severity, evidence, remedy }
+        Diagnosis { step, subject, source: None, severity, evidence, remedy }
     }
 }
 
 impl Diagnosis {
+    /// The same finding, on this source.
+    pub(super) fn of_source(self, source: &str) -> Self {
+        Self { source: Some(source.to_owned()), ..self }
+    }
+
     /// Returns the text for people. The remedy stands on a line below.
     pub(in crate::commands) fn text(&self) -> String {
         let Self { step, subject, evidence, severity, .. } = self;
         let (word, named): (&str, _) = (severity.into(), format!("{step} {subject}"));
-        let mut text = format!("{word:<8} {}: {evidence}\n", named.trim_end());
+        let of = self.source.as_ref().map_or_else(String::new, |source| format!(" ({source})"));
+        let mut text = format!("{word:<8} {}{of}: {evidence}\n", named.trim_end());
         if let Some(remedy) = &self.remedy {
             text.push_str(&format!("{:<8}   -> {remedy}\n", ""));
         }

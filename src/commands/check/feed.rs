@@ -8,7 +8,7 @@ use tokio::time::timeout_at;
 use super::diagnosis::{Diagnosis, Subject};
 use super::listener;
 use super::misp::{self, set};
-use crate::config::{Config, Webhook, ZeroMq};
+use crate::config::{Source, Webhook, ZeroMq};
 use crate::intake::frame;
 use crate::intake::zmq::{FeedSocket, Received, Socket, SocketError};
 use crate::misp_api::MispClient;
@@ -107,12 +107,12 @@ fn not_connected(endpoint: &str, error: &SocketError) -> Heard {
 
 /// Returns the findings on what was heard. For what was not, MISP's settings decide the remedy.
 pub(super) async fn heard(
-    config: &Config,
+    source: &Source,
     heard: impl Iterator<Item = Heard>,
     misp: Option<&MispClient>,
 ) -> Vec<Diagnosis> {
     // Without endpoints, it does not matter what MISP publishes.
-    let asked = misp.filter(|_| !config.misp.zeromq.endpoints.is_empty());
+    let asked = misp.filter(|_| !source.zeromq.endpoints.is_empty());
     let off = match asked {
         // `None` if the key may not see MISP's settings.
         Some(client) => misp::settings(client, SWITCHES).await,
@@ -147,6 +147,7 @@ fn topics(off: Option<&[&str]>) -> Diagnosis {
 /// Checks the listener, or the place where it will be, and whether MISP may call it.
 pub(super) async fn webhook(
     webhook: &Webhook,
+    key: &str,
     is_running: bool,
     misp: Option<&MispClient>,
 ) -> Vec<Diagnosis> {
@@ -158,8 +159,7 @@ pub(super) async fn webhook(
         "Plugin.Enrichment_services_enable",
     ];
     let needed = NEEDED.join(", ");
-    let (key, address) = ("misp.webhook.listen", webhook.listen);
-    let mut findings = vec![listener::look(WEBHOOK, key, address, is_running).await];
+    let mut findings = vec![listener::look(WEBHOOK, key, webhook.listen, is_running).await];
     let Some(client) = misp else { return findings };
     let subject = Subject(WEBHOOK, "MISP");
     findings.push(match misp::settings(client, NEEDED).await {

@@ -11,7 +11,7 @@ use wildmatch::WildMatch;
 
 use super::diagnosis::{Diagnosis, Found, Subject};
 use super::host::HostSeen;
-use crate::config::{Config, Rest};
+use crate::config::{Config, Rest, Source};
 use crate::misp_api::{Key, MispClient, RestError};
 use crate::pure::policy::OnHit;
 use crate::pure::warninglist::{ListHead, ListKind};
@@ -21,16 +21,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Checks the key with its role and rights, and the version. Returns the client for the later steps too.
 pub(super) async fn look(
-    config: &Config,
+    source: &Source,
     hosts: &[HostSeen],
 ) -> Found<(Vec<Diagnosis>, MispClient)> {
     let subject = Subject("misp", "");
-    let Some(rest) = &config.misp.rest else {
-        let words = "misp.key is not set: nothing is known of MISP beyond its feed, and what the feed loses stays lost";
+    let Some(rest) = &source.rest else {
+        let words = "no key is set: nothing is known of MISP beyond its feed, and what the feed loses stays lost";
         return Err(subject.note(words));
     };
     // The finding on the host has said what is wrong.
-    if hosts.iter().any(|seen| seen.part == "MISP" && !seen.is_reached) {
+    let origin = Url::parse(&rest.url).map(|url| url.origin().ascii_serialization());
+    let is_this = |seen: &&HostSeen| seen.part == "MISP" && Ok(&seen.origin) == origin.as_ref();
+    if hosts.iter().filter(is_this).any(|seen| !seen.is_reached) {
         return Err(subject.note("not looked at: MISP is not reached"));
     }
     let request_timeout = rest.request_timeout.min(PATIENCE);
@@ -41,8 +43,7 @@ pub(super) async fn look(
         .key()
         .await
         .map_err(|error| elsewhere(refused(Subject("misp", "key"), &error), &error, &rest.url))?;
-    let ends =
-        "MISP does not tell when an auth key ends: note its date, and change misp.key before it";
+    let ends = "MISP does not tell when an auth key ends: note its date, and change the key here before it";
     let mut findings = vec![whose(&key), Subject("misp", "auth key").note(ends)];
     findings.extend(expiring(&key, Utc::now().date_naive()));
     let subject = Subject("misp", "version");

@@ -16,6 +16,7 @@ mod policy;
 mod target;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use clap::Args;
@@ -25,7 +26,7 @@ use tokio::task::JoinSet;
 
 use super::output::fitted;
 use crate::azure;
-use crate::config::{Config, Credential, Mistakes, Problem, Proof, warnings};
+use crate::config::{Config, Credential, Mistakes, Problem, Proof, Source, warnings};
 use crate::misp_api::MispClient;
 use crate::pure::count::Count;
 use diagnosis::{Subject, told};
@@ -70,32 +71,47 @@ pub async fn check(config: anyhow::Result<Config>, options: CheckOptions) -> any
 async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) -> io::Result<()> {
     report.all(of_config(config))?;
     let mut listening = JoinSet::new();
-    listening.spawn(feed::zeromq(config.misp.zeromq.clone(), options.wait.into()));
+    for source in config.enabled_sources() {
+        let (name, zeromq) = (source.name.clone(), source.zeromq.clone());
+        let wait = options.wait.into();
+        listening.spawn(async move { (name, feed::zeromq(zeromq, wait).await) });
+    }
     // All at the same time: each host that is away costs its whole patience.
     let hosts = join_all(hosts(config).into_iter().map(Host::look)).await;
     let clocks: Vec<_> = hosts.iter().filter_map(|seen| Some((seen.part, seen.ahead?))).collect();
     report.all(clock::judge(&clocks))?;
     report.all(hosts.iter().map(|seen| seen.diagnosis.clone()))?;
 
-    // Without a client, the later steps that ask MISP are left out.
-    let (findings, misp) = match misp::look(config, &hosts).await {
-        Ok((findings, client)) => (findings, Some(client)),
-        Err(finding) => (vec![finding], None),
-    };
-    report.all(findings)?;
-    if let Some(client) = &misp {
-        report.all(told(policy::look(config, client).await))?;
-    }
-    let heard = listening.join_all().await.into_iter().flatten();
-    report.all(feed::heard(config, heard, misp.as_ref()).await)?;
     let running = ledger::running(&config.ledger).await;
     // A relay that fails to answer does run.
     let is_running = !matches!(running, Ok(None));
-    if let Some(webhook) = &config.misp.webhook {
-        report.all(feed::webhook(webhook, is_running, misp.as_ref()).await)?;
+    let mut clients = Vec::new();
+    for source in config.enabled_sources() {
+        // Without a client, the later steps that ask this MISP are left out.
+        let (findings, client) = match misp::look(source, &hosts).await {
+            Ok((findings, client)) => (findings, Some(client)),
+            Err(finding) => (vec![finding], None),
+        };
+        report.all(of_source(config, source, findings))?;
+        if let Some(client) = &client {
+            let findings = told(policy::look(config, source, client).await);
+            report.all(of_source(config, source, findings))?;
+        }
+        clients.push((source, client));
     }
-    if let Some(client) = &misp {
-        report.all(told(misp::warninglists(config, client).await))?;
+    let mut heard: BTreeMap<String, Vec<feed::Heard>> =
+        listening.join_all().await.into_iter().collect();
+    for (source, client) in &clients {
+        let (heard, client) = (heard.remove(&source.name).unwrap_or_default(), client.as_ref());
+        let mut findings = feed::heard(source, heard.into_iter(), client).await;
+        if let Some(webhook) = &source.webhook {
+            let key = source.key_of("webhook.listen");
+            findings.extend(feed::webhook(webhook, &key, is_running, client).await);
+        }
+        if let Some(client) = client {
+            findings.extend(told(misp::warninglists(config, client).await));
+        }
+        report.all(of_source(config, source, findings))?;
     }
     // A running relay holds the ledger's lock, so its own status takes the place of a look.
     match running {
@@ -106,6 +122,14 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) 
     let address = config.admin.listen;
     report.all([listener::look("admin", "admin.listen", address, is_running).await])?;
     report.all(told(target::look(config, &hosts, options.upload_probe).await))
+}
+
+/// Names the source of these findings, where there are several.
+fn of_source(config: &Config, source: &Source, findings: Vec<Diagnosis>) -> Vec<Diagnosis> {
+    if config.sources.len() < 2 {
+        return findings;
+    }
+    findings.into_iter().map(|finding| finding.of_source(&source.name)).collect()
 }
 
 /// The note on a relay without a key. It comes first.
@@ -136,9 +160,9 @@ fn of_config(config: &Config) -> Vec<Diagnosis> {
     let count = config.targets.iter().filter(|target| target.enabled).count();
     let valid = subject.ok(format!("valid, {} enabled", Count(count, "target")));
     let doubts = warnings(config).into_iter().map(|words| subject.warning(words, ""));
-    let without_key = config.misp.rest.is_none();
-    let note = without_key.then(|| Subject("config", "misp.key").note(FEED_ONLY));
-    note.into_iter().chain([valid]).chain(doubts).collect()
+    let without_key = config.enabled_sources().filter(|source| source.rest.is_none());
+    let notes = without_key.map(|source| Subject("config", &source.key_of("key")).note(FEED_ONLY));
+    notes.chain([valid]).chain(doubts).collect()
 }
 
 /// Returns each server once, however many targets use it.
@@ -151,8 +175,10 @@ fn hosts(config: &Config) -> Vec<Host<'_>> {
             hosts.push(Host { part, url, key, way });
         }
     };
-    if let Some(rest) = &config.misp.rest {
-        add("MISP", &rest.url, "misp.url".to_owned(), MispClient::way(rest));
+    for source in config.enabled_sources() {
+        if let Some(rest) = &source.rest {
+            add("MISP", &rest.url, source.key_of("url"), MispClient::way(rest));
+        }
     }
     for target in config.targets.iter().filter(|target| target.is_live()) {
         let key = |leaf: &str| format!("target.{}.{leaf}", target.name);

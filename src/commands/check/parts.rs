@@ -15,18 +15,26 @@ pub(in crate::commands) use super::of_error;
 /// Checks MISP's REST API: the way to it, and the key.
 pub(in crate::commands) async fn misp(config: &Config) -> Vec<Diagnosis> {
     let seen = reached(config, |host| host.part == "MISP").await;
-    let looked = misp::look(config, &seen).await;
-    let findings = looked.map_or_else(|end| vec![end], |(findings, _)| findings);
+    let mut findings = Vec::new();
+    for source in &config.sources {
+        let looked = misp::look(source, &seen).await;
+        findings.extend(looked.map_or_else(|end| vec![end], |(findings, _)| findings));
+    }
     seen.into_iter().map(|seen| seen.diagnosis).chain(findings).collect()
 }
 
 /// Listens to MISP's feed until it says anything.
 pub(in crate::commands) async fn feed(config: &Config, wait: Duration) -> Vec<Diagnosis> {
-    let heard = feed::zeromq(config.misp.zeromq.clone(), wait).await;
-    let rest = config.misp.rest.as_ref();
-    // The step before has told what is wrong with the key.
-    let client = rest.and_then(|rest| MispClient::new(&Rest { retries: 0, ..rest.clone() }).ok());
-    feed::heard(config, heard.into_iter(), client.as_ref()).await
+    let mut findings = Vec::new();
+    for source in &config.sources {
+        let heard = feed::zeromq(source.zeromq.clone(), wait).await;
+        let rest = source.rest.as_ref();
+        // The step before has told what is wrong with the key.
+        let once = |rest: &Rest| MispClient::new(&Rest { retries: 0, ..rest.clone() }).ok();
+        let client = rest.and_then(once);
+        findings.extend(feed::heard(source, heard.into_iter(), client.as_ref()).await);
+    }
+    findings
 }
 
 /// Checks the way to Azure, the sign-in, the workspace and the role of each target.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::diagnosis::{Diagnosis, Found, Subject};
 use super::misp::refused;
 use super::target::{alike, names};
-use crate::config::{Config, Misp};
+use crate::config::{Config, Source};
 use crate::misp_api::{EventHead, MispClient, RestError};
 use crate::pure::convert::{self, Claim, Reason};
 use crate::pure::misp::Event;
@@ -38,11 +38,11 @@ struct Counted {
 }
 
 /// Checks what each policy selects. Returns a finding for each policy.
-pub(super) async fn look(config: &Config, client: &MispClient) -> Found {
+pub(super) async fn look(config: &Config, source: &Source, client: &MispClient) -> Found {
     let refused = |error| refused(Subject(STEP, ""), &error);
-    let listed = list(&config.misp, client).await.map_err(refused)?;
+    let listed = list(source, client).await.map_err(refused)?;
     if listed.events == 0 {
-        return Err(nothing_published(&config.misp));
+        return Err(nothing_published(source));
     }
     let enabled = config.targets.iter().filter(|target| target.enabled);
     let policies = alike(enabled, |a, b| a.policy == b.policy);
@@ -54,7 +54,7 @@ pub(super) async fn look(config: &Config, client: &MispClient) -> Found {
     Ok(found.map(|(targets, counted)| tell(&names(targets), counted, &listed, read)).collect())
 }
 
-async fn list(misp: &Misp, client: &MispClient) -> Result<NewestEvents, RestError> {
+async fn list(misp: &Source, client: &MispClient) -> Result<NewestEvents, RestError> {
     let begun = Instant::now();
     let mut listed = NewestEvents { newest: Vec::new(), events: 0, is_whole: true };
     let mut heads = client.heads(published(misp));
@@ -73,7 +73,7 @@ async fn list(misp: &Misp, client: &MispClient) -> Result<NewestEvents, RestErro
     Ok(listed)
 }
 
-fn published(misp: &Misp) -> Map<String, Value> {
+fn published(misp: &Source) -> Map<String, Value> {
     let mut query = misp.search.clone();
     query.insert("published".to_owned(), json!(1));
     if let Some(window) = misp.window {
@@ -82,7 +82,7 @@ fn published(misp: &Misp) -> Map<String, Value> {
     query
 }
 
-fn nothing_published(misp: &Misp) -> Diagnosis {
+fn nothing_published(misp: &Source) -> Diagnosis {
     let mut causes = vec!["the organisation and role of the key's user"];
     if misp.window.is_some() {
         causes.push("misp.window");

@@ -42,7 +42,8 @@ impl Stage {
         let feed = Feed::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let config = configuration(&sandbox, &feed, folder.path())?;
         let relay = Relay::build(config.clone(), RunOptions::default()).await?;
-        let (ledger, hears) = (relay.ledger.clone(), relay.feed.clone());
+        let (ledger, hears) =
+            (relay.ledger.clone(), relay.feeds().next().context("the demo has a feed")?);
         let judge = Judge::new(&config.policy);
         let stage = Self { sandbox, ledger, hears, judge, recorded, config, folder };
         Ok((stage, relay, feed))

@@ -13,10 +13,9 @@ use uuid::Uuid;
 
 use super::super::output::print;
 use super::super::{ConfigSource, door};
-use super::NO_KEY;
 use super::follow::read;
 use crate::admin::{Needs, Request, Services};
-use crate::app::Scope;
+use crate::app::{NO_KEY, Scope};
 use crate::config::{Config, LedgerConfig};
 use crate::ledger::{Alteration, Altered, Ledger, copy_warninglists};
 use crate::pure::safe;
@@ -47,7 +46,7 @@ async fn copy_to(services: &Services, to: &Path) -> anyhow::Result<()> {
 /// Resyncs a copy of the ledger that nothing is sent from. Prints what would be sent.
 pub(super) async fn dry_run(settings: &ConfigSource, scope: Scope) -> anyhow::Result<()> {
     let config = settings.load(Needs::Secrets).await?;
-    ensure!(config.misp.rest.is_some(), NO_KEY);
+    ensure!(config.has_key(), NO_KEY);
     // Its path is absolute, because the relay makes the copy and may run in another folder.
     let folder = tempfile::TempDir::new_in(&config.ledger.data_dir)
         .context("make a folder for a copy of the ledger in ledger.data_dir")?;
@@ -77,7 +76,9 @@ async fn copy(
 /// begins from the start.
 async fn last_change(config: &Config) -> anyhow::Result<i64> {
     let ledger = Ledger::open(&config.ledger).await?;
-    ledger.forget_resync(&config.misp.name).await?;
+    for source in &config.sources {
+        ledger.forget_resync(&source.name).await?;
+    }
     let before = ledger.last_change().await?;
     ledger.close().await;
     Ok(before)
@@ -104,9 +105,11 @@ async fn tell_altered(ledger: &Ledger, before: i64, config: &Config) -> anyhow::
         let of = |how| counts.get(&how).copied().unwrap_or_default();
         let [new, changed, withdrawn] =
             [Alteration::New, Alteration::Changed, Alteration::Withdrawn].map(of);
-        let source = &config.misp.name;
+        let sources: Vec<&str> =
+            config.enabled_sources().map(|source| source.name.as_str()).collect();
         print(&format!(
-            "{target}: {new} new, {changed} changed and {withdrawn} withdrawn indicators would be sent from {source}\n"
+            "{target}: {new} new, {changed} changed and {withdrawn} withdrawn indicators would be sent from {}\n",
+            sources.join(", ")
         ))?;
         if second_forms > 0 {
             print(&format!(

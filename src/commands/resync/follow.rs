@@ -18,12 +18,11 @@ const TELL: Duration = Duration::from_secs(10);
 /// Reads into the ledger of `config` until the resync is done. Returns the last line of its progress.
 pub(super) async fn read(config: &Config, scope: Scope) -> anyhow::Result<(RestReading, String)> {
     let reading = RestReading::begin(config, scope).await?;
-    let (ledger, source) = (reading.ledger.clone(), config.misp.name.clone());
     let done = follow(async || {
         if let Some(fault) = reading.fault() {
             bail!("{fault}");
         }
-        Ok(ResyncState::of(&ledger, &source).await?)
+        Ok(ResyncState::of_all(&reading.ledger, &reading.sources()).await?)
     });
     match done.await {
         Ok(done) => Ok((reading, done)),
@@ -34,27 +33,30 @@ pub(super) async fn read(config: &Config, scope: Scope) -> anyhow::Result<(RestR
     }
 }
 
-/// Shows the progress until the resync is done. Returns the last line.
+/// Shows the progress until the resyncs of all sources are done. Returns the last line.
 pub(super) async fn follow(
-    look: impl AsyncFn() -> anyhow::Result<Option<ResyncState>>,
+    look: impl AsyncFn() -> anyhow::Result<Vec<ResyncState>>,
 ) -> anyhow::Result<String> {
     let bar = output::bar("{bar:30} {percent}% ETA {eta}  {msg}");
     let mut fault = None;
     let (began, mut told) = (Instant::now(), Instant::now());
     loop {
-        let progress = look().await?;
-        if let Some(progress) = progress {
-            let line = progress.line(began.elapsed());
-            bar.set_length(u64::try_from(progress.resync.attributes).unwrap_or_default());
-            bar.set_position(u64::try_from(progress.read().1).unwrap_or_default());
+        let all = look().await?;
+        if !all.is_empty() {
+            let line = line(&all, began.elapsed());
+            let attributes = all.iter().map(|one| one.resync.attributes).sum::<i64>();
+            bar.set_length(u64::try_from(attributes).unwrap_or_default());
+            let read = all.iter().map(|one| one.read().1).sum::<i64>();
+            bar.set_position(u64::try_from(read).unwrap_or_default());
             bar.set_message(line.clone());
             // A fault is tried again for long: it is told once, and again only when it changes.
-            if progress.fault != fault {
-                fault = progress.fault.clone();
+            let now = all.iter().find_map(|one| one.fault.clone());
+            if now != fault {
+                fault = now;
                 let words = fault.iter().map(|fault| format!("{fault}; it is tried again"));
                 words.for_each(|words| bar.suspend(|| note(&words)));
             }
-            if progress.is_done() {
+            if all.iter().all(ResyncState::is_done) {
                 bar.finish_and_clear();
                 return Ok(line);
             }
@@ -65,5 +67,16 @@ pub(super) async fn follow(
             }
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Returns the progress of all sources in one line. A source is named where there are several.
+fn line(all: &[ResyncState], elapsed: Duration) -> String {
+    match all {
+        [one] => one.line(elapsed),
+        several => {
+            let line = |one: &ResyncState| format!("{}: {}", one.source, one.line(elapsed));
+            several.iter().map(line).collect::<Vec<_>>().join("; ")
+        }
     }
 }

@@ -15,14 +15,18 @@ use super::output::{print, some_time};
 use super::status::STATUS;
 use crate::admin::control::{Control, route};
 use crate::admin::{Needs, Nothing, Request, ResyncState, Services};
-use crate::app::Scope;
+use crate::app::{NO_KEY, Scope};
 use crate::config::ConfigSource;
 use crate::ledger::{Ledger, millis};
 use crate::log_event::LogEvent;
 use crate::pure::safe;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ResyncOptions {
+    /// Ask only this source; without it, all that have a key are asked
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+
     /// Read only this event
     #[arg(long, value_name = "UUID", conflicts_with = "since")]
     pub event: Option<Uuid>,
@@ -40,8 +44,6 @@ pub struct ResyncOptions {
     pub detach: bool,
 }
 
-const NO_KEY: &str = "a resync reads MISP over REST: set misp.key (and misp.url)";
-
 /// Returns the routes of the control socket for this command.
 pub(super) fn routes() -> Router<Control> {
     Router::new()
@@ -56,33 +58,40 @@ const RESYNC: Request<Scope, ()> =
     Request::change("/resync", Needs::Secrets, |services, scope| Box::pin(begin(services, scope)));
 
 async fn begin(services: &Services, scope: Scope) -> anyhow::Result<()> {
-    ensure!(services.misp.is_some(), NO_KEY);
-    let Scope { event, since } = scope;
+    let Scope { event, since, .. } = scope;
+    let sources = scope.which(services.clients().map(|(source, _)| source))?;
     ensure!(event.is_none() || since.is_none(), "a resync is of one event, or since a time");
-    let begun = scope.begin(&services.ledger, &services.source).await;
-    begun.context("the ledger cannot be written")?;
+    for source in &sources {
+        let begun = scope.begin(&services.ledger, source).await;
+        begun.context("the ledger cannot be written")?;
+    }
     tracing::info!(
         event = LogEvent::OperatorResync.word(),
         misp_event = event.map(tracing::field::display),
         since,
+        sources = sources.join(", "),
         "A resync begins, as an operator asked"
     );
     Ok(())
 }
 
-/// The request for the progress of the resync, and for what is queued. The answer is `None` if there never
-/// was one.
-const PROGRESS: Request<Nothing, Option<ResyncState>> =
+/// The request for the progress of the resync of each source, and for what is queued.
+const PROGRESS: Request<Nothing, Vec<ResyncState>> =
     Request::read("/resync/progress", Needs::Settings, |services, _| Box::pin(progress(services)));
 
-async fn progress(services: &Services) -> anyhow::Result<Option<ResyncState>> {
-    let progress = ResyncState::of(&services.ledger, &services.source).await;
-    let rest = services.relay.as_ref().and_then(|relay| relay.rest.as_ref());
-    let fault = rest.and_then(|rest| rest.now().error);
-    Ok(progress.context("the ledger cannot be read")?.map(|one| ResyncState { fault, ..one }))
+async fn progress(services: &Services) -> anyhow::Result<Vec<ResyncState>> {
+    let asked = services.sources.iter().filter(|source| source.rest.is_some());
+    let names: Vec<String> = asked.map(|source| source.name.clone()).collect();
+    let progress = ResyncState::of_all(&services.ledger, &names);
+    let progress = progress.await.context("the ledger cannot be read")?;
+    let fault = |name: &str| {
+        let source = services.sources.iter().find(|source| source.name == name)?;
+        source.rest.as_ref()?.now().error
+    };
+    Ok(progress.into_iter().map(|one| ResyncState { fault: fault(&one.source), ..one }).collect())
 }
 
-/// The question whether MISP lacks an event, or does not show it to this key.
+/// The question whether every MISP lacks an event, or does not show it to this key.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct IsGone {
@@ -92,8 +101,12 @@ struct IsGone {
 const IS_GONE: Request<IsGone, bool> =
     Request::change("/resync/is-gone", Needs::Secrets, |services, asked: IsGone| {
         Box::pin(async move {
-            let client = services.misp.as_ref().context(NO_KEY)?;
-            Ok(client.is_gone(asked.event).await?)
+            for (_, client) in services.clients() {
+                if !client.is_gone(asked.event).await? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         })
     })
     .slow();
@@ -103,9 +116,9 @@ const IS_GONE: Request<IsGone, bool> =
 /// # Errors
 /// There is no key, neither a relay nor the ledger can do it, or standard output is closed.
 pub async fn resync(settings: &ConfigSource, options: ResyncOptions) -> anyhow::Result<()> {
-    let ResyncOptions { event, since, dry_run, detach } = options;
+    let ResyncOptions { source, event, since, dry_run, detach } = options;
     let since = since.map(|age| (Ledger::now() - millis(*age)) / 1_000);
-    let scope = Scope { event, since };
+    let scope = Scope { source, event, since };
     if dry_run {
         return Box::pin(dry_run::dry_run(settings, scope)).await;
     }
@@ -136,7 +149,7 @@ async fn notes(relay: &RelayClient, event: Option<Uuid>) -> anyhow::Result<()> {
     }
     let Some(status) = relay.ask(&STATUS, &Nothing {}).await? else { return Ok(()) };
     // Of all that may be degraded, only these prevent a resync from correcting something.
-    const KEPT: [&str; 3] = ["rest:", "events:", "held:"];
+    const KEPT: [&str; 3] = ["rest", "events", "held"];
     let kept = |line: &&String| KEPT.iter().any(|start| line.starts_with(start));
     let note = |line: &String| format!("note: {}\n", safe::line(line));
     let notes: String = status.degraded.iter().filter(kept).map(note).collect();
@@ -145,7 +158,7 @@ async fn notes(relay: &RelayClient, event: Option<Uuid>) -> anyhow::Result<()> {
 
 async fn without_relay(settings: &ConfigSource, scope: Scope) -> anyhow::Result<()> {
     let config = load_without_relay(settings, Needs::Secrets).await?;
-    ensure!(config.misp.rest.is_some(), NO_KEY);
+    ensure!(config.has_key(), NO_KEY);
     // A resync must not create a ledger, so it is opened once before.
     open(&config.ledger).await?.close().await;
     let (reading, done) = read(&config, scope).await?;

@@ -199,7 +199,7 @@ impl RestIntake {
 
     /// Returns the oldest publication time of `misp.window`, Unix seconds.
     pub(super) fn window(&self) -> Option<i64> {
-        self.misp.window.map(|window| own_clock().saturating_sub(seconds(window)))
+        self.source.window.map(|window| own_clock().saturating_sub(seconds(window)))
     }
 
     /// Asks for a read of each event of the ledger that MISP does not list. Absence from a listing withdraws

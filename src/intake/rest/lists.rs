@@ -39,7 +39,7 @@ impl RestIntake {
                     }
                     tokio::select! {
                         () = self.news_of_lists() => {}
-                        () = tokio::time::sleep(self.misp.warninglists.refresh_every) => {}
+                        () = tokio::time::sleep(self.source.warninglists.refresh_every) => {}
                     }
                 }
                 Err(fault) => {
@@ -89,7 +89,7 @@ impl RestIntake {
             lists.push(match same.filter(|_| !told.contains(&head.id)) {
                 Some(list) => Arc::clone(list),
                 None => {
-                    let most = self.misp.warninglists.max_list;
+                    let most = self.source.warninglists.max_list;
                     Arc::new(self.client.warninglist(head, most).await?)
                 }
             });

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 pub use status::{RestState, RestStatus};
 
-use crate::config::{Guard, Misp, Rest};
+use crate::config::{Guard, Rest, Source};
 use crate::intake::Inbox;
 use crate::ledger::{AdoptError, Candidate, KeyView, Ledger, Listing, SqlError, Views, millis};
 use crate::log_event::{LogEvent, ms};
@@ -45,7 +45,7 @@ pub struct RestIntake {
     pub inbox: Inbox,
     /// The folder in which large events are spooled while they are read.
     pub data_dir: PathBuf,
-    pub misp: Arc<Misp>,
+    pub source: Arc<Source>,
     pub rest: Arc<Rest>,
     /// The view of the key: written here, read by the ledger's writer.
     pub key: KeyView,
@@ -110,7 +110,7 @@ impl RestIntake {
     }
 
     fn source(&self) -> &str {
-        &self.misp.name
+        &self.source.name
     }
 
     /// Shows a fault and waits before the next attempt; `failures` is the number of failures in a row.

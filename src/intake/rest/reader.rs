@@ -114,10 +114,10 @@ impl RestIntake {
     async fn read(&self, due: Vec<DueRead>) -> Result<(), IntakeFault> {
         let events: Vec<Uuid> = due.iter().map(|read| read.event).collect();
         let began = SystemTime::now();
-        let selected = if self.misp.search.is_empty() {
+        let selected = if self.source.search.is_empty() {
             None
         } else {
-            Some(self.client.selected(&self.misp.search, &events).await?)
+            Some(self.client.selected(&self.source.search, &events).await?)
         };
         let mut answer = self.client.read_spooling(&events, &self.data_dir).await?;
         // The key's view may have changed before the answer, which then must not be used.

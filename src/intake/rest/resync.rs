@@ -46,7 +46,7 @@ impl RestIntake {
 
     /// Returns when the schedule begins the next resync. `None`: there is no schedule.
     fn next_resync(&self) -> Option<SystemTime> {
-        let next = self.misp.resync.as_ref()?.after(Utc::now())?;
+        let next = self.source.resync.as_ref()?.after(Utc::now())?;
         Some(next.into())
     }
 
@@ -68,7 +68,7 @@ impl RestIntake {
         // The phase is read from the ledger each time, so a restart goes on where the last run was.
         let Some(resync) = self.ledger.resync(self.source()).await? else { return Ok(()) };
         if resync.phase != ResyncPhase::Done {
-            progress.begin(&self.ledger, &resync);
+            progress.begin(&self.ledger, self.source(), &resync);
         }
         match resync.phase {
             ResyncPhase::Done => Ok(()),
@@ -83,7 +83,7 @@ impl RestIntake {
         let mut query = object(json!({"published": [0, 1]}));
         query.extend(self.window().map(|since| ("publish_timestamp".to_owned(), json!(since))));
         query.extend(resync.since.map(|since| ("timestamp".to_owned(), json!(since))));
-        query.extend(self.misp.search.clone());
+        query.extend(self.source.search.clone());
         let mut heads = self.client.heads(query);
         let (mut named, mut seen) = (ListedEvents::default(), ListingTimes::default());
         while let Some(page) = self.next_page(&mut heads).await? {
@@ -153,7 +153,7 @@ impl RestIntake {
         let done = resync.done(now());
         // If another resync was begun in its place meanwhile, that one stays.
         self.ledger.advance_resync(self.source(), &resync, &done).await?;
-        progress.end(&self.ledger, &done, retried);
+        progress.end(&self.ledger, self.source(), &done, retried);
         Ok(())
     }
 }

@@ -22,14 +22,14 @@ impl ResyncLog {
     }
 
     /// A resync is under way. If it is another one than before, it is told.
-    pub(super) fn begin(&mut self, ledger: &Ledger, resync: &Resync) {
+    pub(super) fn begin(&mut self, ledger: &Ledger, source: &str, resync: &Resync) {
         if self.told.is_some_and(|(began_at, _)| began_at == resync.began_at) {
             return;
         }
         self.told = Some((resync.began_at, Instant::now()));
         // One event keeps its own lines.
         if resync.event.is_none() {
-            ledger.begin_tally();
+            ledger.begin_tally(source);
         }
         tracing::info!(
             event = LogEvent::ResyncStarted.word(),
@@ -57,10 +57,10 @@ impl ResyncLog {
     }
 
     /// All events are read and compared.
-    pub(super) fn end(&mut self, ledger: &Ledger, resync: &Resync, retried: u64) {
+    pub(super) fn end(&mut self, ledger: &Ledger, source: &str, resync: &Resync, retried: u64) {
         self.told = None;
-        let tally = ledger.tally();
-        ledger.end_tally();
+        let tally = ledger.tally(source);
+        ledger.end_tally(source);
         let Tally { altered, new, changed, gone, skipped, .. } = tally;
         tracing::info!(
             event = LogEvent::ResyncDone.word(),

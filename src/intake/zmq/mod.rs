@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub use endpoint::topics;
 pub use status::{EndpointStatus, ZeroMqStatus};
@@ -68,10 +69,10 @@ pub async fn run(config: ZeroMq, inbox: Inbox, status: ZeroMqStatus, stop: Cance
         let endpoint =
             Arc::new(Endpoint::new(address.clone(), Arc::clone(&config), inbox.clone(), line));
         for feed in FeedSocket::BOTH {
-            tasks.spawn(Arc::clone(&endpoint).keep_connected(feed));
+            tasks.spawn(Arc::clone(&endpoint).keep_connected(feed).in_current_span());
         }
         // A task of its own, since the sockets must never wait for room in the inbox.
-        tasks.spawn(endpoint.offer_kept_gaps());
+        tasks.spawn(endpoint.offer_kept_gaps().in_current_span());
     }
     // The tasks never end by themselves, so an end is a panic, which must not go unnoticed.
     tokio::select! {

@@ -1,7 +1,7 @@
 //! The tables of the ledger. Each has a file that owns every statement on it and offers functions for them;
 //! nobody else has SQL. A statement that reads several tables stands with the one whose rows it returns or
 //! changes. What joins tables for reading alone has a file with the name of what it reads: [`pending`],
-//! [`standings`], [`invariants`] and [`dump`].
+//! [`standings`], [`invariants`] and [`dump`]. [`of_source`] deletes what all of them hold of a source.
 
 pub(super) mod announced;
 pub(super) mod claims;
@@ -17,6 +17,7 @@ pub(super) mod held;
 pub(super) mod inferred;
 pub(super) mod invariants;
 pub(super) mod keys;
+pub(super) mod of_source;
 pub(super) mod packed;
 pub(super) mod pending;
 pub(super) mod queue;

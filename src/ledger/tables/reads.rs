@@ -74,12 +74,16 @@ statements! {
              resync = resync AND vain + 1 < $5
          WHERE source = $6 AND event = $7 AND asked = $8 RETURNING vain";
     IN_VAIN(Integer) =
-        "SELECT event, why, vain, due_at FROM reads WHERE vain > 0
+        "SELECT source, event, why, vain, due_at FROM reads WHERE vain > 0
          ORDER BY vain DESC, event LIMIT $1";
     IN_VAIN_OF(Bytes) =
-        "SELECT event, why, vain, due_at FROM reads WHERE event = $1 AND vain > 0";
+        "SELECT source, event, why, vain, due_at FROM reads WHERE event = $1 AND vain > 0";
     COUNT_IN_VAIN() = "SELECT count(*) FROM reads WHERE vain > 0";
     COUNT() = "SELECT count(*) FROM reads";
+    BY_SOURCE() =
+        "SELECT source, count(*),
+             CAST(COALESCE(SUM(CASE WHEN vain > 0 THEN 1 ELSE 0 END), 0) AS BIGINT)
+         FROM reads GROUP BY source";
     OF_RESYNC(Text) =
         "SELECT count(*), COALESCE(CAST(SUM(weight) AS BIGINT), 0)
          FROM reads WHERE source = $1 AND resync";
@@ -312,6 +316,8 @@ row! {
     /// An event whose last read failed.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Unread {
+        #[serde(default)]
+        pub source: String,
         pub event: Uuid,
         /// Why, with the remedy.
         pub why: String,
@@ -335,6 +341,22 @@ pub(in crate::ledger) fn in_vain_of(tx: &Transaction<'_>, event: Uuid) -> Result
 /// How many events have failed reads.
 pub(in crate::ledger) fn count_in_vain(tx: &Transaction<'_>) -> Result<i64> {
     tx.row(&COUNT_IN_VAIN, &values![])?.ok_or(SqlError::NoRow)
+}
+
+row! {
+    /// What is to be read of a source.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    pub struct ReadsOfSource {
+        pub source: String,
+        pub all: i64,
+        /// Those whose last read failed.
+        pub in_vain: i64,
+    }
+}
+
+/// How many events are to be read, by source. A source of which none is to be read is left out.
+pub(in crate::ledger) fn by_source(tx: &Transaction<'_>) -> Result<Vec<ReadsOfSource>> {
+    tx.rows(&BY_SOURCE, &values![])
 }
 
 /// How many events are to be read.

@@ -43,6 +43,7 @@ static FILES: &[(&str, &[&Statement])] = files![
     held,
     inferred,
     invariants,
+    of_source,
     pending,
     queue,
     reads,

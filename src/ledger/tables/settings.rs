@@ -11,7 +11,7 @@ statements! {
     FORGET(Text) = "DELETE FROM settings WHERE name = $1";
     JUDGED() = "SELECT name, value FROM settings WHERE name LIKE 'view %'";
     FORGET_ALL_JUDGED() = "DELETE FROM settings WHERE name LIKE 'view %'";
-    RESYNC() = "SELECT name FROM settings WHERE name LIKE 'resync %' LIMIT 1";
+    RESYNCS() = "SELECT name FROM settings WHERE name LIKE 'resync %' ORDER BY name";
     // The value is the time at which a leave ends.
     END_LEAVES() = "UPDATE settings SET value = '0' WHERE name LIKE 'may empty %'";
 }
@@ -83,10 +83,11 @@ fn judged_name(view: &str) -> String {
     format!("view {view}")
 }
 
-/// The source for which a resync was stored, if there ever was one.
-pub(in crate::ledger) fn resynced_source(tx: &Transaction<'_>) -> Result<Option<String>> {
-    let name: Option<String> = tx.row(&RESYNC, &values![])?;
-    Ok(name.and_then(|name| Some(name.strip_prefix("resync ")?.to_owned())))
+/// The sources for which a resync was stored, in the order of their names.
+pub(in crate::ledger) fn resynced_sources(tx: &Transaction<'_>) -> Result<Vec<String>> {
+    let names: Vec<String> = tx.rows(&RESYNCS, &values![])?;
+    let sources = names.iter().filter_map(|name| name.strip_prefix("resync "));
+    Ok(sources.map(str::to_owned).collect())
 }
 
 /// Ends every permission that an operator gave for a MISP that shows no events.

@@ -164,7 +164,7 @@ fn a_secret_in_a_vault_is_named_and_not_looked_up() {
     );
     assert_eq!(config.vault.credential, Credential::of_machine(ManagedIdentity::SystemAssigned));
     assert_eq!(secret_of(&config.targets[0]), "");
-    assert!(config.misp.rest.is_some() && config.misp.webhook.is_some());
+    assert!(config.sources[0].rest.is_some() && config.sources[0].webhook.is_some());
     assert!(config::warnings(&config).iter().all(|warning| !warning.contains("40 letters")));
 }
 

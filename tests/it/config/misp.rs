@@ -7,14 +7,17 @@ pub(super) const KEY: &str = "'0123456789abcdefghijABCDEFGHIJ0123456789'";
 #[test]
 fn a_key_turns_rest_on_with_the_times_of_the_example() {
     let config = load(LEAST, &[]).unwrap();
-    assert!(config.misp.rest.is_none());
-    assert_eq!((config.misp.on_unpublish, config.misp.window), (OnUnpublish::Keep, None));
-    assert_eq!(config.misp.resync.as_ref().unwrap().to_string(), "17 3 * * *");
+    assert!(config.sources[0].rest.is_none());
+    assert_eq!(
+        (config.sources[0].on_unpublish, config.sources[0].window),
+        (OnUnpublish::Keep, None)
+    );
+    assert_eq!(config.sources[0].resync.as_ref().unwrap().to_string(), "17 3 * * *");
     assert_eq!((config.guard.max, config.guard.percent), (25, 5));
     assert_eq!(config.guard.window, Duration::from_secs(86_400));
 
     let config = with(&[("misp.key", KEY)]).unwrap();
-    let rest = config.misp.rest.as_ref().unwrap();
+    let rest = config.sources[0].rest.as_ref().unwrap();
     assert_eq!(rest.url, "https://misp.example.org");
     assert_eq!(rest.key.expose(), KEY.trim_matches('\''));
     assert!(rest.verify_tls && rest.ca_file.is_none() && rest.proxy.is_none());
@@ -80,7 +83,7 @@ fn the_search_is_passed_on_as_it_stands() {
     "#;
     let own = format!("[misp.search]\n{table}\n{LEAST}");
     let own = own.replace("[misp]\n", &format!("[misp]\nkey = {KEY}\n"));
-    let search = load(&own, &[]).unwrap().misp.search;
+    let search = load(&own, &[]).unwrap().sources.remove(0).search;
     let expected = serde_json::json!({
         "tags": ["!internal", "tlp:green"], "x.y": 1, "org": "CIRCL",
         "category": {"NOT": {"a": [true, 1.5]}},
@@ -89,7 +92,10 @@ fn the_search_is_passed_on_as_it_stands() {
 
     let key = ("MSR_MISP__KEY", KEY.trim_matches('\''));
     let config = load(LEAST, &[key, ("MSR_MISP__SEARCH", r#"{"tags": "a"}"#)]).unwrap();
-    assert_eq!(serde_json::Value::Object(config.misp.search), serde_json::json!({"tags": "a"}));
+    assert_eq!(
+        serde_json::Value::Object(config.sources[0].search.clone()),
+        serde_json::json!({"tags": "a"})
+    );
     let text = problems(load(LEAST, &[key, ("MSR_MISP__SEARCH", r#"{"page": 2}"#)]));
     assert!(text["misp.search"].contains("page is set by the relay itself"), "{text:?}");
     let text = problems(load(LEAST, &[("MSR_MISP__SEARCH", r#"{"tags": "a"}"#)]));
@@ -103,7 +109,7 @@ fn the_webhook_needs_a_secret_worth_the_name() {
     let short = ("misp.webhook.secret", "'fifteen letters'");
     assert!(problems(with(&[listen, short]))["misp.webhook.secret"].contains("at least 16"));
     let long = ("misp.webhook.secret", "'sixteen letters!'");
-    let webhook = with(&[listen, long]).unwrap().misp.webhook.unwrap();
+    let webhook = with(&[listen, long]).unwrap().sources.remove(0).webhook.unwrap();
     assert_eq!((webhook.max_body, webhook.max_total), (128 << 20, 256 << 20));
     assert_eq!(webhook.path, "/misp");
 }

@@ -5,6 +5,7 @@ mod credentials;
 mod deployed;
 mod misp;
 mod policy;
+mod sources;
 mod targets;
 mod tenants;
 
@@ -116,13 +117,13 @@ fn problem(path: &str, value: &str) -> String {
 #[test]
 fn the_example_gives_what_the_least_configuration_leaves_out() {
     let config = load(LEAST, &[]).unwrap();
-    assert_eq!(config.misp.name, "misp");
-    assert_eq!(config.misp.zeromq.endpoints, ["tcp://misp-core:50000"]);
-    assert_eq!(config.misp.zeromq.silence, Duration::from_secs(60));
-    assert_eq!(config.misp.zeromq.max_frame, 64 << 20);
-    assert!(config.misp.zeromq.credentials.is_none());
-    assert!(config.misp.webhook.is_none());
-    assert_eq!(config.rendering.public_urls.of(""), Some("https://misp.example.org"));
+    assert_eq!(config.sources[0].name, "misp");
+    assert_eq!(config.sources[0].zeromq.endpoints, ["tcp://misp-core:50000"]);
+    assert_eq!(config.sources[0].zeromq.silence, Duration::from_secs(60));
+    assert_eq!(config.sources[0].zeromq.max_frame, 64 << 20);
+    assert!(config.sources[0].zeromq.credentials.is_none());
+    assert!(config.sources[0].webhook.is_none());
+    assert_eq!(config.rendering.public_urls.of("misp"), Some("https://misp.example.org"));
     assert!(config.admin.listen.ip().is_loopback());
     // Without a key one thing cannot be had that the defaults ask for.
     let [lists] = &config::warnings(&config)[..] else { panic!() };
@@ -282,7 +283,7 @@ fn environment_wins_over_the_file_and_the_file_over_the_defaults() {
     assert_eq!(config.delivery.linger, Duration::ZERO);
     assert_eq!(config.delivery.grace, Duration::from_secs(3));
     assert_eq!(config.delivery.limits.max_objects, 100);
-    assert_eq!(config.misp.zeromq.endpoints, ["tcp://a:1", "tcp://b:2"]);
+    assert_eq!(config.sources[0].zeromq.endpoints, ["tcp://a:1", "tcp://b:2"]);
     assert_eq!(config.policy.threat_levels, [1, 2]);
     assert!(!config.policy.to_ids);
     assert_eq!(config.rendering.expiry.days["ipv4-addr"], 7);
@@ -447,7 +448,7 @@ fn no_output_holds_a_secret() {
         ("misp.webhook.secret", &format!("'{long}'")),
     ])
     .unwrap();
-    assert_eq!(config.misp.webhook.as_ref().unwrap().secret.expose(), long);
+    assert_eq!(config.sources[0].webhook.as_ref().unwrap().secret.expose(), long);
     assert!(!format!("{config:?} {config:#?}").contains(CANARY));
 }
 
@@ -597,7 +598,7 @@ fn a_key_in_a_file_may_end_in_line_breaks_and_in_nothing_else_unseen() {
     };
     for end in ["", "\n", "\r\n", "\n\n"] {
         let config = of(&format!("{KEY}{end}")).unwrap();
-        assert_eq!(config.misp.rest.unwrap().key.expose(), KEY);
+        assert_eq!(config.sources[0].rest.as_ref().unwrap().key.expose(), KEY);
     }
     let told = problems(of(&format!("{KEY} \n")));
     assert!(told["misp.key"].contains("has white space at its end"), "{told:?}");

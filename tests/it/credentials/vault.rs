@@ -170,7 +170,7 @@ async fn managed_identity_opens_the_vault_by_itself() {
     let found = look_up(&config, FoundSecrets::default()).await.unwrap();
     let whole = config::ConfigSource::new(Some(file.path()), []).read(found).unwrap();
     assert!(whole.lookups.is_empty());
-    assert_eq!(whole.misp.rest.unwrap().key.expose(), "k");
+    assert_eq!(whole.sources[0].rest.as_ref().unwrap().key.expose(), "k");
     assert_eq!((sandbox.metadata_requests(), sandbox.sign_ins()), (1, 0));
 }
 

@@ -74,19 +74,29 @@ fn settings(config: &Config) -> WriterSettings {
         source: "misp".to_owned(),
         confirm_within: Duration::from_secs(60),
         tombstones: config.ledger.tombstones,
-        rest: config.misp.rest.clone().map(|times| RestRules {
+        rest: config.sources[0].rest.clone().map(|times| RestRules {
             times,
             key: sees_all(),
-            searches: !config.misp.search.is_empty(),
-            on_unpublish: config.misp.on_unpublish,
+            searches: !config.sources[0].search.is_empty(),
+            on_unpublish: config.sources[0].on_unpublish,
             guard: config.guard,
         }),
     }
 }
 
+fn upkeep_of(config: &Config) -> Upkeep {
+    Upkeep::new(&[settings(config)])
+}
+
 fn write(ledger: &Ledger, views: &Arc<Views>, config: &Config) -> (Inbox, JoinHandle<()>) {
     let (inbox, reader) = Inbox::new(1 << 26);
-    let writer = Writer::new(ledger.clone(), Arc::clone(views), settings(config), reader);
+    let writer = Writer::new(
+        ledger.clone(),
+        Arc::clone(views),
+        settings(config),
+        Some(upkeep_of(config)),
+        reader,
+    );
     (inbox, tokio::spawn(writer.run()))
 }
 
@@ -162,7 +172,7 @@ impl Relay {
 
     /// What the writer uses to care for the ledger.
     pub(crate) fn upkeep(&self) -> Upkeep {
-        Upkeep::new(&settings(&self.config))
+        upkeep_of(&self.config)
     }
 
     /// As a ZeroMQ frame would.

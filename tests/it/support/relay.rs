@@ -64,17 +64,34 @@ impl Relay {
         publisher: &Publisher,
         settings: &[(&str, &str)],
     ) -> Self {
-        let folder = TempDir::new().unwrap();
-        let mut all: Vec<(String, String)> =
-            FAST.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        all.extend(environment(sandbox));
+        let mut all = owned(&FAST);
         all.push(("MSR_MISP__ZEROMQ__ENDPOINTS".into(), publisher.endpoint()));
-        all.push(("MSR_LEDGER__DATA_DIR".into(), folder.path().display().to_string()));
-        all.extend(settings.iter().map(|(key, value)| ((*key).into(), (*value).into())));
-        let child = spawn(&all, &[], folder.path());
-        let relay = Self { child, folder, settings: all, arguments: Vec::new() };
+        all.extend(owned(settings));
+        let relay = Self::of(sandbox, all);
         publisher.wait_for_subscriptions(2).await;
         relay
+    }
+
+    /// The same with several sources: each name with its settings, whose keys are those of `[misp]`.
+    pub(crate) fn of_sources(
+        sandbox: &Sandbox,
+        sources: &[(&str, Vec<(String, String)>)],
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let others = FAST.iter().filter(|(key, _)| !key.starts_with(MISP));
+        let mut all: Vec<(String, String)> =
+            others.chain(settings).map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        all.extend(sources.iter().flat_map(|(name, own)| of_source(name, own)));
+        Self::of(sandbox, all)
+    }
+
+    fn of(sandbox: &Sandbox, own: Vec<(String, String)>) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut settings = environment(sandbox);
+        settings.push(("MSR_LEDGER__DATA_DIR".into(), folder.path().display().to_string()));
+        settings.extend(own);
+        let child = spawn(&settings, &[], folder.path());
+        Self { child, folder, settings, arguments: Vec::new() }
     }
 
     /// Starts again on the same ledger, after [`Relay::kill`] or [`Relay::stop`].
@@ -101,6 +118,11 @@ impl Relay {
     /// Changes a setting for the next start.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Adds settings for the next start.
+    pub(crate) fn set_all(&mut self, settings: Vec<(String, String)>) {
+        self.settings.extend(settings);
     }
 
     /// Takes settings away, those whose key begins so, for the next start; returns them.
@@ -200,6 +222,23 @@ impl Drop for Relay {
             eprintln!("{}", self.log());
         }
     }
+}
+
+/// The beginning of the variables of the only source.
+const MISP: &str = "MSR_MISP__";
+
+/// What a source wants of [`FAST`] and these settings, under the name that it has beside others.
+pub(crate) fn of_source(name: &str, own: &[(String, String)]) -> Vec<(String, String)> {
+    let fast = owned(&FAST).into_iter().filter(|(key, _)| key.starts_with(MISP));
+    let name = name.to_uppercase().replace('-', "_");
+    let renamed = |(key, value): (String, String)| {
+        (key.replacen(MISP, &format!("MSR_SOURCE__{name}__"), 1), value)
+    };
+    fast.chain(own.iter().cloned()).map(renamed).collect()
+}
+
+pub(crate) fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
 }
 
 pub(crate) fn environment(sandbox: &Sandbox) -> Vec<(String, String)> {

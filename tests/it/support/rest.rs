@@ -169,7 +169,7 @@ pub(crate) fn settings(url: &str) -> Rest {
     ];
     let empty = tempfile::NamedTempFile::new().unwrap();
     let environment = environment.iter().map(|(key, value)| ((*key).into(), (*value).into()));
-    config::load(Some(empty.path()), environment).unwrap().misp.rest.unwrap()
+    config::load(Some(empty.path()), environment).unwrap().sources.remove(0).rest.unwrap()
 }
 
 /// An answer of MISP as recorded, head and body: a search's, or another's.

@@ -65,7 +65,7 @@ async fn another_key_withdraws_nothing_until_it_is_accepted() {
     stage.relay.restart(&stage.publisher).await;
     stage.relay.command(&["resync"]);
     stage.stays(&all, Duration::from_millis(300)).await;
-    assert_eq!(stage.status()["relay"]["rest"]["other_view"], true);
+    assert_eq!(stage.status()["relay"]["sources"][0]["rest"]["other_view"], true);
     stage.relay.stop();
     stage.relay.options(&["--accept-new-view"]);
     stage.relay.restart(&stage.publisher).await;
@@ -104,7 +104,7 @@ async fn another_view_adds_nothing_by_reading_and_goes_on_with_what_is_pushed_to
     stage.relay.command(&["resync"]);
     stage.becomes(&["1.1.1.1", "7.7.7.7"]).await;
     stage.stays(&["1.1.1.1", "7.7.7.7"], Duration::from_millis(300)).await;
-    let rest = &stage.status()["relay"]["rest"];
+    let rest = &stage.status()["relay"]["sources"][0]["rest"];
     assert_eq!(rest["other_view"], true);
     assert!(rest["key"].as_str().unwrap().contains("RELAY"), "{rest}");
     // A publication for all leaves as ever, one for an organisation waits.
@@ -145,7 +145,7 @@ async fn a_remembered_key_that_cannot_be_read_is_not_taken_for_none() {
     remembers_of_the_key(&stage, older);
     stage.relay.restart(&stage.publisher).await;
     stage.relay.command(&["resync"]);
-    assert_eq!(stage.status()["relay"]["rest"]["other_view"], false);
+    assert_eq!(stage.status()["relay"]["sources"][0]["rest"]["other_view"], false);
     stage.relay.stop();
     stage.relay.set("MSR_MISP__KEY", OTHER_KEY);
     for told in [older, r#"{"of":"another release"}"#] {
@@ -154,7 +154,7 @@ async fn a_remembered_key_that_cannot_be_read_is_not_taken_for_none() {
             stage.relay.restart(&stage.publisher).await;
             stage.relay.command(&["resync"]);
             stage.stays(&all, Duration::from_millis(300)).await;
-            assert_eq!(stage.status()["relay"]["rest"]["other_view"], true, "{told}");
+            assert_eq!(stage.status()["relay"]["sources"][0]["rest"]["other_view"], true, "{told}");
             stage.relay.stop();
         }
     }
@@ -175,7 +175,7 @@ async fn another_user_of_the_same_view_is_told_and_holds_nothing() {
     stage.lose(stage.misp.publish(event));
     stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
     stage.logged("another user or role than before").await;
-    assert_eq!(stage.status()["relay"]["rest"]["other_view"], false);
+    assert_eq!(stage.status()["relay"]["sources"][0]["rest"]["other_view"], false);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,8 +79,9 @@ statements! {
     LIVING_AFTER(Text, Bytes, Integer) =
         "SELECT event FROM events
          WHERE source = $1 AND event > $2 AND deleted_at IS NULL ORDER BY event LIMIT $3";
-    ANY() = "SELECT 1 FROM events LIMIT 1";
+    ANY(Text) = "SELECT 1 FROM events WHERE source = $1 LIMIT 1";
     COUNT_LIVING() = "SELECT count(*) FROM events WHERE deleted_at IS NULL";
+    BY_SOURCE() = "SELECT source, count(*) FROM events WHERE deleted_at IS NULL GROUP BY source";
     COUNT_DELETED() = "SELECT count(*) FROM events WHERE deleted_at IS NOT NULL";
     SKIPPED() = "SELECT skipped FROM events WHERE deleted_at IS NULL";
     NOTES(Bytes) =
@@ -333,9 +334,23 @@ pub(in crate::ledger) fn sources(tx: &Transaction<'_>) -> Result<Vec<String>> {
     tx.rows(&SOURCES, &values![])
 }
 
-/// Whether the ledger knows any event.
-pub(in crate::ledger) fn any(tx: &Transaction<'_>) -> Result<bool> {
-    Ok(tx.row::<i64>(&ANY, &values![])?.is_some())
+/// Whether the ledger knows any event of a source.
+pub(in crate::ledger) fn any(tx: &Transaction<'_>, source: &str) -> Result<bool> {
+    Ok(tx.row::<i64>(&ANY, &values![source])?.is_some())
+}
+
+row! {
+    /// How much the ledger holds of a source.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(in crate::ledger) struct EventsOfSource {
+        pub source: String,
+        pub events: i64,
+    }
+}
+
+/// The number of events that are not deleted, by source.
+pub(in crate::ledger) fn by_source(tx: &Transaction<'_>) -> Result<Vec<EventsOfSource>> {
+    tx.rows(&BY_SOURCE, &values![])
 }
 
 pub(in crate::ledger) fn count_living(tx: &Transaction<'_>) -> Result<i64> {

@@ -1,5 +1,6 @@
-//! Reads the settings of the MISP instance: its address, the ZeroMQ feed and the webhook. The file `rest`
-//! reads those of the REST API.
+//! Reads the settings of a source, which is a MISP instance: its address, the ZeroMQ feed and the webhook. The file
+//! `rest` reads those of the REST API. The keys are those of `[misp]`. With several sources the reader looks for them
+//! in `[source.NAME]`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::address::{WEB_ADDRESS, trimmed, web_address};
+use super::layers::SOURCE;
 use super::mistake::Problem;
 use super::reader::Reader;
 use super::rest::{self, Rest};
@@ -14,14 +17,22 @@ use super::section::section;
 use super::values::{GIB, KIB, fitting};
 use super::{Schedule, Secret};
 
+const PUBLIC_URL: &str = "misp.public_url";
+
 const SCHEDULE: &str = "minute, hour, day of month, month, day of week; UTC";
 
 section! {
-    /// The MISP instance that is relayed: one source.
+    /// A MISP instance that is relayed.
     #[derive(Debug, Clone)]
-    pub struct Misp at "misp" {
+    pub struct Source at "misp" {
         /// The name of the source in the ledger, in metrics and in logs.
-        name: String = |reader, key| reader.required(key, "the source needs a name"),
+        name: String = name,
+        /// The section of the configuration: `misp`, or `source.NAME`.
+        section: String = |reader, _| reader.source_section().to_owned(),
+        /// Whether anything is read from it. Its claims stay either way.
+        enabled: bool = Reader::flag,
+        /// The beginning of links to this MISP, without a slash at the end.
+        public_url: String = public_url,
         zeromq: ZeroMq = |reader, _| ZeroMq::read(reader),
         /// `None` when `misp.webhook.listen` is empty.
         webhook: Option<Webhook> = webhook,
@@ -121,6 +132,22 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+impl Source {
+    /// Returns the name of `[source.NAME]`. `None`: it is the source of `[misp]`.
+    pub(super) fn own_name(&self) -> Option<&str> {
+        self.section.starts_with(SOURCE).then_some(&self.name)
+    }
+
+    pub fn webhook(&self) -> Option<&Webhook> {
+        self.webhook.as_ref()
+    }
+
+    /// Returns the path of a key of this source, as the operator writes it: `misp.key`, or `source.NAME.key`.
+    pub fn key_of(&self, leaf: &str) -> String {
+        format!("{}.{leaf}", self.section)
+    }
+}
+
 impl ZeroMq {
     /// Returns the same settings with another password, if there are credentials.
     pub fn with_password(&self, password: Secret) -> Self {
@@ -128,6 +155,37 @@ impl ZeroMq {
         let credentials = credentials.map(|plain| Plain { password, ..plain });
         Self { credentials, ..self.clone() }
     }
+}
+
+/// The letters of a name that an operator writes into `[source.NAME]`.
+const NAME: &str = "a to z, 0 to 9 and -";
+
+fn name(reader: &mut Reader, key: &str) -> String {
+    let Some(name) = reader.source_name().map(str::to_owned) else {
+        return reader.required(key, "the source needs a name");
+    };
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || !name.chars().all(allowed) {
+        let problem = Problem::new("not a name for a source").allowed(NAME);
+        reader.fault(&format!("source.{name}"), problem);
+    }
+    name
+}
+
+/// Returns `misp.public_url`, or else `misp.url` if its host has a dot: a browser probably reaches that.
+pub(super) fn known_public_url(reader: &mut Reader) -> Option<String> {
+    let public = reader.optional(PUBLIC_URL, WEB_ADDRESS, web_address);
+    let own = reader.optional("misp.url", WEB_ADDRESS, web_address);
+    let derived = own.filter(|url| url.host_str().is_some_and(|host| host.contains('.')));
+    public.or(derived).as_ref().map(trimmed)
+}
+
+fn public_url(reader: &mut Reader, _key: &str) -> String {
+    let url = known_public_url(reader);
+    if url.is_none() && reader.sound("misp.url") {
+        reader.missing(PUBLIC_URL, "links back to MISP need an address that browsers reach");
+    }
+    url.unwrap_or_default()
 }
 
 fn schedule(reader: &mut Reader, key: &str) -> Option<Schedule> {

@@ -1,0 +1,197 @@
+//! The parts that read one MISP: its feed, its webhook, its REST intake, and the writer of what they hear. Each source
+//! has parts of its own, so that a slow or lying MISP takes no room and no time of another.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use anyhow::Context;
+use futures::FutureExt as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
+
+use super::parts::{Parts, named};
+use super::{RunOptions, bind, reading};
+use crate::admin::{Means, SourceServices};
+use crate::config::{Config, Source, ZeroMq};
+use crate::intake::rest::RestIntake;
+use crate::intake::zmq::{self, ZeroMqStatus};
+use crate::intake::{Inbox, webhook};
+use crate::ledger::{Ledger, Upkeep, Views, Writer, WriterSettings};
+use crate::log_event::LogEvent;
+use crate::notice::Notice;
+
+/// A source whose parts are built and whose socket is bound.
+#[derive(Debug)]
+pub(super) struct SourceParts {
+    source: Source,
+    inbox: Inbox,
+    notices: mpsc::Receiver<Notice>,
+    feed: ZeroMqStatus,
+    /// `None` without a key.
+    rest: Option<RestIntake>,
+    /// The webhook's listener.
+    webhook: Option<TcpListener>,
+    writer: WriterSettings,
+    /// Names the source in the log, where there are several.
+    span: Span,
+}
+
+/// Builds the parts of all sources that are read.
+///
+/// # Errors
+/// A listener cannot be bound, or a client of MISP cannot be made.
+pub(super) fn build(
+    config: &Config,
+    ledger: &Ledger,
+    views: &Arc<Views>,
+    options: RunOptions,
+) -> anyhow::Result<Vec<SourceParts>> {
+    let build = |source| SourceParts::build(source, config, ledger, views, options);
+    config.enabled_sources().map(build).collect()
+}
+
+impl SourceParts {
+    fn build(
+        source: &Source,
+        config: &Config,
+        ledger: &Ledger,
+        views: &Arc<Views>,
+        options: RunOptions,
+    ) -> anyhow::Result<Self> {
+        let listener = listen(source)?;
+        // The memory for waiting publications: the feed's bound, and room for one webhook body.
+        let body = source.webhook.as_ref().map_or(0, |webhook| webhook.max_body);
+        let (inbox, notices) = Inbox::new(source.zeromq.max_waiting.saturating_add(body));
+        let of = reading::Parts { source, config, ledger, views, inbox: &inbox };
+        let rest = reading::intake(&of, options.accept_new_view)?;
+        let writer = reading::writer_settings(source, config, rest.as_ref());
+        Ok(Self {
+            source: source.clone(),
+            feed: ZeroMqStatus::new(&source.zeromq),
+            inbox,
+            notices,
+            rest,
+            webhook: listener,
+            writer,
+            span: span(config, source),
+        })
+    }
+
+    /// The state of its ZeroMQ endpoints.
+    pub(super) fn feed(&self) -> ZeroMqStatus {
+        self.feed.clone()
+    }
+
+    /// Returns what operators may look at of this source.
+    pub(super) fn services(&self) -> SourceServices {
+        let Source { name, webhook, rest, .. } = &self.source;
+        SourceServices {
+            name: name.clone(),
+            means: Means { webhook: webhook.is_some(), rest: rest.is_some() },
+            misp: self.rest.as_ref().map(|asking| asking.client.clone()),
+            webhook: webhook.as_ref().map(|webhook| webhook.listen),
+            rest: self.rest.as_ref().map(|asking| asking.status.clone()),
+            endpoints: Some(self.feed.subscribe()),
+        }
+    }
+}
+
+/// Returns the upkeep of the ledger for which these sources write.
+pub(super) fn upkeep(sources: &[SourceParts]) -> Upkeep {
+    let writers: Vec<WriterSettings> = sources.iter().map(|one| one.writer.clone()).collect();
+    Upkeep::new(&writers)
+}
+
+/// The groups of tasks in which a source runs.
+#[derive(Debug)]
+pub(super) struct Groups<'t> {
+    pub intakes: &'t mut Parts,
+    pub writers: &'t mut Parts,
+    pub stop: &'t CancellationToken,
+}
+
+impl SourceParts {
+    /// Starts the source. `upkeep`: its writer also takes care of the ledger.
+    pub(super) fn start(
+        self,
+        ledger: &Ledger,
+        views: &Arc<Views>,
+        upkeep: Option<Upkeep>,
+        groups: &mut Groups<'_>,
+    ) {
+        let Self { source, inbox, notices, feed, rest, webhook, writer, span } = self;
+        let stop = groups.stop;
+        let feeding = hear(source.zeromq, inbox.clone(), feed, stop.clone());
+        groups.intakes.spawn(named("ZeroMQ intake", feeding).instrument(span.clone()));
+        if let (Some(config), Some(listener)) = (source.webhook, webhook) {
+            // It ends when the last intake drops its end of the inbox, so none may be kept.
+            let serving = webhook::serve(config, listener, inbox, stop.clone());
+            groups.intakes.spawn(named("webhook", serving).instrument(span.clone()));
+        } else {
+            drop(inbox);
+        }
+        if let Some(asking) = rest {
+            let asking = asking.run(stop.clone()).map(Ok);
+            groups.intakes.spawn(named("REST intake", asking).instrument(span.clone()));
+        }
+        let writing = Writer::new(ledger.clone(), Arc::clone(views), writer, upkeep, notices);
+        groups.writers.spawn(named("writer", writing.run().map(Ok)).instrument(span));
+    }
+}
+
+/// Tells which sources are new to the ledger, and which it holds that are no longer read. A new ledger holds none.
+pub(super) async fn tell(config: &Config, ledger: &Ledger) -> anyhow::Result<()> {
+    let held = ledger.held_sources().await.context("read what the ledger holds")?;
+    let is_read = |name: &str| config.enabled_sources().any(|source| source.name == name);
+    for source in held.iter().filter(|name| !is_read(name)) {
+        tracing::warn!(
+            event = LogEvent::SourceAbsent.word(),
+            source,
+            "The ledger holds a source that is no longer read. What it claims stays until `forget-source` ends it"
+        );
+    }
+    let is_new = |source: &&Source| !held.is_empty() && !held.contains(&source.name);
+    for source in config.enabled_sources().filter(is_new) {
+        tracing::info!(
+            event = LogEvent::SourceNew.word(),
+            source = source.name,
+            "A source is new to the ledger, and a full resync fills it. What others have sent already is not sent again"
+        );
+    }
+    Ok(())
+}
+
+/// Binds the webhook's listener, if there is one.
+fn listen(source: &Source) -> anyhow::Result<Option<TcpListener>> {
+    let Some(settings) = &source.webhook else { return Ok(None) };
+    // The certificate is loaded here so that a mistake in it ends the start, and not a task later.
+    if let Some(files) = &settings.tls {
+        webhook::load(files).with_context(|| source.key_of("webhook.tls_certificate"))?;
+    }
+    bind(&source.key_of("webhook.listen"), settings.listen).map(Some)
+}
+
+/// The lines of the log name a source only where there are several.
+pub(super) fn span(config: &Config, source: &Source) -> Span {
+    if config.sources.len() > 1 {
+        return tracing::error_span!("source", source = source.name);
+    }
+    Span::none()
+}
+
+async fn hear(
+    config: ZeroMq,
+    inbox: Inbox,
+    status: ZeroMqStatus,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    if config.endpoints.is_empty() {
+        // A part that returns counts as failed, so this one waits for the stop instead. It keeps no end of the inbox.
+        drop(inbox);
+        stop.cancelled().await;
+    } else {
+        zmq::run(config, inbox, status, stop).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Tests the configuration of several MISPs.
+
+use super::*;
+
+const TWO: &str = r#"
+[source.own]
+url = "https://misp.example.org"
+key = "0123456789abcdefghijABCDEFGHIJ0123456789"
+[source.own.zeromq]
+endpoints = ["tcp://misp-core:50000"]
+[source.own.search]
+tags = ["!internal"]
+[source.sector]
+public_url = "https://misp.sector.example"
+window = "90d"
+[source.sector.zeromq]
+endpoints = ["tcp://sector:50000"]
+silence = "90s"
+[source.sector.webhook]
+listen = "127.0.0.1:8443"
+secret = "a-secret-of-the-sectors-webhook"
+[target.soc]
+workspace_id = "11111111-2222-4333-8444-555555555555"
+tenant_id = "example.onmicrosoft.com"
+client_id = "66666666-7777-4888-9999-000000000000"
+client_secret = "s3cret-value"
+"#;
+
+/// The settings of two sources, and these.
+fn two(more: &str) -> Result<Config, Mistakes> {
+    load(&format!("{more}\n{TWO}"), &[])
+}
+
+/// The only mistake.
+fn mistake(result: Result<Config, Mistakes>) -> (String, String) {
+    let all = problems(result);
+    assert_eq!(all.len(), 1, "{all:#?}");
+    all.into_iter().next().unwrap()
+}
+
+#[test]
+fn each_source_has_the_keys_of_misp_and_their_defaults() {
+    let config = two("").unwrap();
+    let [own, sector] = &config.sources[..] else { panic!("{:?}", config.sources) };
+    assert_eq!([&*own.name, &*sector.name], ["own", "sector"]);
+    assert_eq!([&*own.section, &*sector.section], ["source.own", "source.sector"]);
+    assert_eq!(own.zeromq.silence, Duration::from_secs(60));
+    assert_eq!(sector.zeromq.silence, Duration::from_secs(90));
+    assert_eq!((own.window, sector.window), (None, Some(Duration::from_secs(90 * 86_400))));
+    assert_eq!(own.public_url, "https://misp.example.org");
+    assert_eq!(sector.public_url, "https://misp.sector.example");
+    assert_eq!(own.search.len(), 1);
+    assert!(own.rest.is_some() && sector.rest.is_none() && sector.webhook.is_some());
+    assert_eq!(sector.webhook.as_ref().unwrap().path, "/misp");
+}
+
+#[test]
+fn the_environment_names_a_source_like_a_target() {
+    let settings = [
+        ("MSR_SOURCE__OWN_MISP__PUBLIC_URL", "https://misp.example.org"),
+        ("MSR_SOURCE__OWN_MISP__ZEROMQ__ENDPOINTS", "tcp://misp-core:50000"),
+        ("MSR_SOURCE__OWN_MISP__ZEROMQ__MAX_FRAME", "1MiB"),
+        ("MSR_SOURCE__OWN_MISP__ON_UNPUBLISH", "withdraw"),
+    ];
+    let target = TWO.split("[target").nth(1).unwrap();
+    let config = load(&format!("[target{target}"), &settings).unwrap();
+    let [source] = &config.sources[..] else { panic!("{:?}", config.sources) };
+    assert_eq!((&*source.name, source.zeromq.max_frame), ("own-misp", 1 << 20));
+    assert_eq!(source.on_unpublish, OnUnpublish::Withdraw);
+}
+
+#[test]
+fn both_forms_at_once_are_a_mistake() {
+    let (key, words) = mistake(two("[misp]\nurl = \"https://third.example.org\""));
+    assert_eq!(key, "misp.url");
+    assert!(words.contains("[source.NAME]") && words.contains("hint: "), "{words}");
+    let environment = [("MSR_MISP__ON_UNPUBLISH", "withdraw")];
+    assert_eq!(mistake(load(TWO, &environment)).0, "misp.on_unpublish");
+}
+
+#[test]
+fn a_mistake_is_told_with_the_key_that_the_operator_wrote() {
+    let text = TWO.replace("silence = \"90s\"", "silence = \"90\"");
+    let (key, words) = mistake(load(&text, &[]));
+    assert_eq!(key, "source.sector.zeromq.silence");
+    assert!(words.contains("\"90s\""), "{words}");
+    let text = TWO.replace("secret = \"a-secret-of-the-sectors-webhook\"\n", "");
+    let (key, words) = mistake(load(&text, &[]));
+    assert_eq!(key, "source.sector.webhook.secret");
+    assert!(words.contains("MSR_SOURCE__SECTOR__WEBHOOK__SECRET"), "{words}");
+    let text = TWO.replace("window = \"90d\"", "windows = \"90d\"");
+    let (key, words) = mistake(load(&text, &[]));
+    assert_eq!(key, "source.sector.windows");
+    assert!(words.contains("did you mean source.sector.window?"), "{words}");
+    let text = TWO.replace("[source.sector", "[source.Sector");
+    assert_eq!(mistake(load(&text, &[])).0, "source.Sector");
+}
+
+#[test]
+fn numbers_of_sharing_groups_are_a_mistake_with_several_sources() {
+    let (key, words) = mistake(two("[policy]\nsharing_groups = [\"7\", \"Sector group\"]"));
+    assert_eq!(key, "policy.sharing_groups");
+    assert!(words.contains("= 7") && words.contains("uuids"), "{words}");
+    let own = "[target.soc.policy]\nsharing_groups = [\"8\"]";
+    assert_eq!(mistake(two(own)).0, "target.soc.policy.sharing_groups");
+    assert!(with(&[("policy.sharing_groups", "['7']")]).is_ok(), "one MISP has one numbering");
+}
+
+#[test]
+fn two_webhooks_need_two_ports() {
+    let second =
+        "[source.own.webhook]\nlisten = \"0.0.0.0:8443\"\nsecret = \"another-secret-of-a-webhook\"";
+    let (key, words) = mistake(two(second));
+    assert_eq!(key, "source.sector.webhook.listen");
+    assert!(words.contains("source.own.webhook.listen has the same port"), "{words}");
+}
+
+#[test]
+fn a_source_may_be_switched_off_but_not_all() {
+    let config = two("").unwrap();
+    assert_eq!(config.enabled_sources().count(), 2);
+    let off = |source: &str| format!("[source.{source}]\n");
+    let text = TWO.replace(&off("sector"), "[source.sector]\nenabled = false\n");
+    let config = load(&text, &[]).unwrap();
+    assert_eq!(config.enabled_sources().map(|one| &*one.name).collect::<Vec<_>>(), ["own"]);
+    let told = config::warnings(&config);
+    assert!(told.iter().any(|line| line.contains("`forget-source sector`")), "{told:?}");
+    let text = text.replace(&off("own"), "[source.own]\nenabled = false\n");
+    assert_eq!(mistake(load(&text, &[])).0, "source");
+}

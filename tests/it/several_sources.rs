@@ -1,0 +1,220 @@
+//! Tests the built binary between several MISPs and one workspace: an indicator lives as long as any of them claims it,
+//! and none disturbs another.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use misp_sentinel_relay::sandbox::Sandbox;
+use misp_stand_in::{Frame, Key, Misp, MispServer, MispSettings, NewEvent, RestFault};
+use uuid::Uuid;
+
+use super::support::publisher::Publisher;
+use super::support::relay::{Relay, held, of_source, owned};
+use super::support::sandbox::start;
+use super::support::scene::is_live;
+use super::truth::{KEY, SHORT, address, now, pattern};
+
+/// A MISP with its REST API and its feed.
+struct Source {
+    name: &'static str,
+    misp: Misp,
+    rest: MispServer,
+    publisher: Publisher,
+}
+
+impl Source {
+    async fn new(name: &'static str) -> Self {
+        let misp = Misp::new(now() - 1_000);
+        let serving = MispSettings { keys: vec![Key::site_admin(KEY)], ..MispSettings::default() };
+        let rest = MispServer::start(misp.clone(), serving).await.unwrap();
+        Self { name, misp, rest, publisher: Publisher::bind() }
+    }
+
+    /// Its settings, with the keys of `[misp]`.
+    fn settings(&self) -> Vec<(String, String)> {
+        let mut all = owned(&SHORT);
+        let own = [
+            ("MSR_MISP__URL", self.rest.base_url()),
+            ("MSR_MISP__PUBLIC_URL", format!("https://{}.example", self.name)),
+            ("MSR_MISP__ZEROMQ__ENDPOINTS", self.publisher.endpoint()),
+        ];
+        all.extend(own.map(|(key, value)| (key.to_owned(), value)));
+        all
+    }
+
+    /// Publishes an event of these addresses; returns its uuid.
+    async fn publish(&self, values: &[&str]) -> Uuid {
+        let attributes = values.iter().map(|value| address(value)).collect();
+        let event = NewEvent { attributes, ..NewEvent::default() };
+        let uuid = event.uuid;
+        self.send(self.misp.add_event(event)).await;
+        self.send(self.misp.publish(uuid)).await;
+        self.misp.advance(1);
+        uuid
+    }
+
+    async fn send(&self, frames: Vec<Frame>) {
+        for frame in frames {
+            self.publisher.send(&frame.bytes).await;
+        }
+    }
+}
+
+/// Two MISPs, a relay that reads both, and a workspace.
+struct Stage {
+    own: Source,
+    sector: Source,
+    sandbox: Sandbox,
+    relay: Relay,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let (own, sector) = (Source::new("own").await, Source::new("sector").await);
+        let sandbox = start().await;
+        let sources = [(own.name, own.settings()), (sector.name, sector.settings())];
+        let relay = Relay::of_sources(&sandbox, &sources, &[]);
+        for source in [&own, &sector] {
+            source.publisher.wait_for_subscriptions(2).await;
+        }
+        Self { own, sector, sandbox, relay }
+    }
+
+    fn live(&self) -> BTreeSet<String> {
+        let live = held(&self.sandbox).into_iter().filter(|held| is_live(&held.json));
+        live.map(|held| held.json["pattern"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Waits until the indicators of these addresses are live, and no others.
+    async fn becomes(&self, values: &[&str]) {
+        let expected: BTreeSet<String> = values.iter().map(|value| pattern(value)).collect();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.live() != expected {
+            let now = self.live();
+            assert!(Instant::now() < deadline, "{now:?} never became {expected:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn logged(&self, words: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.relay.log().contains(words) {
+            assert!(Instant::now() < deadline, "never logged: {words}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn uploaded(&self) -> usize {
+        self.sandbox.requests().iter().map(|request| request.objects).sum()
+    }
+
+    fn says(&self, arguments: &[&str]) -> String {
+        let output = self.relay.command(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+const SHARED: &str = "198.51.100.7";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_misps_claim_lives_until_the_last_of_them_withdraws_it() {
+    let stage = Stage::set().await;
+    let own = stage.own.publish(&[SHARED, "198.51.100.1"]).await;
+    let sector = stage.sector.publish(&[SHARED, "198.51.100.2"]).await;
+    stage.becomes(&[SHARED, "198.51.100.1", "198.51.100.2"]).await;
+    stage.own.send(stage.own.misp.delete_event(own)).await;
+    stage.becomes(&[SHARED, "198.51.100.2"]).await;
+    // A comparison of everything finds nothing else.
+    stage.says(&["resync"]);
+    stage.becomes(&[SHARED, "198.51.100.2"]).await;
+    stage.sector.send(stage.sector.misp.delete_event(sector)).await;
+    stage.becomes(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misp_that_is_down_or_answers_nonsense_holds_up_no_other() {
+    let mut stage = Stage::set().await;
+    stage.sector.publish(&["198.51.100.2"]).await;
+    stage.becomes(&["198.51.100.2"]).await;
+    stage.sector.rest.always(Some(RestFault::Status(500)));
+    stage.sector.publisher.stop();
+    let began = Instant::now();
+    stage.own.publish(&["198.51.100.1"]).await;
+    stage.becomes(&["198.51.100.1", "198.51.100.2"]).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    stage.logged(r#""source":"sector""#).await;
+    let status: serde_json::Value =
+        serde_json::from_str(&stage.says(&["status", "--json"])).unwrap();
+    let sources = status["relay"]["sources"].as_array().unwrap();
+    let connected = |source: &serde_json::Value| {
+        source["endpoints"][0]["publications_connected"].as_bool().unwrap()
+    };
+    assert_eq!(sources.iter().map(connected).collect::<Vec<_>>(), [true, false]);
+    let text = stage.says(&["status"]);
+    assert!(text.contains("Source own") && text.contains("Source sector"), "{text}");
+    stage.sector.rest.heal();
+    stage.relay.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_misp_empties_nothing_of_another() {
+    let stage = Stage::set().await;
+    stage.own.publish(&["198.51.100.1"]).await;
+    stage.sector.publish(&["198.51.100.2"]).await;
+    stage.becomes(&["198.51.100.1", "198.51.100.2"]).await;
+    stage.sector.rest.always(Some(RestFault::Empty));
+    stage.says(&["resync", "--source", "own"]);
+    stage.relay.command(&["resync", "--source", "sector", "--detach"]);
+    stage.logged("returns none of the events").await;
+    stage.becomes(&["198.51.100.1", "198.51.100.2"]).await;
+    let status = stage.says(&["status"]);
+    assert!(status.contains("rest of sector: MISP returns none"), "{status}");
+    assert!(!status.contains("rest of own"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_source_is_added_and_removed_again() {
+    let (own, sector) = (Source::new("misp").await, Source::new("sector").await);
+    let sandbox = start().await;
+    let url = own.rest.base_url();
+    let mut settings = vec![("MSR_MISP__URL", url.as_str())];
+    settings.extend(SHORT);
+    // The form for one source, as a ledger of today has it.
+    let relay = Relay::start(&sandbox, &own.publisher, &settings).await;
+    own.publish(&[SHARED, "198.51.100.1"]).await;
+    sector.publish(&[SHARED, "198.51.100.2"]).await;
+    let mut stage = Stage { own, sector, sandbox, relay };
+    stage.becomes(&[SHARED, "198.51.100.1"]).await;
+    stage.relay.stop();
+    let before = stage.uploaded();
+
+    // The same source in the other form: nothing is sent anew.
+    stage.relay.unset("MSR_MISP__");
+    stage.relay.set_all(of_source("misp", &stage.own.settings()));
+    stage.relay.set("MSR_SOURCE__MISP__PUBLIC_URL", "https://misp.example");
+    stage.relay.restart(&stage.own.publisher).await;
+    stage.says(&["resync"]);
+    assert_eq!(stage.uploaded(), before);
+    stage.relay.stop();
+
+    stage.relay.set_all(of_source("sector", &stage.sector.settings()));
+    stage.relay.restart(&stage.own.publisher).await;
+    stage.logged("A source is new to the ledger").await;
+    stage.becomes(&[SHARED, "198.51.100.1", "198.51.100.2"]).await;
+    // The new value, and the shared one with one reference more.
+    assert_eq!(stage.uploaded(), before + 2);
+    stage.relay.stop();
+
+    stage.relay.unset("MSR_SOURCE__SECTOR__");
+    stage.relay.restart(&stage.own.publisher).await;
+    stage.logged("a source that is no longer read").await;
+    stage.says(&["resync"]);
+    stage.becomes(&[SHARED, "198.51.100.1", "198.51.100.2"]).await;
+    assert_eq!(stage.uploaded(), before + 2, "it keeps its claims");
+    let refused = stage.relay.command(&["forget-source", "misp"]);
+    assert!(!refused.status.success());
+    let told = stage.says(&["forget-source", "sector"]);
+    assert!(told.contains("sector is forgotten, with 1 event: 1 object"), "{told}");
+    stage.becomes(&[SHARED, "198.51.100.1"]).await;
+}
