@@ -37,6 +37,7 @@ use tasks::Tasks;
 pub use readback::of_config as readback_of;
 pub use reading::{NO_KEY, RestReading, Scope};
 pub use services::services_of;
+pub use sources::remember_urls;
 
 /// The exceptions that the operator allows for this start only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
@@ -139,6 +140,7 @@ impl Relay {
         // Before all else, because every part knows a target by its name in the ledger.
         name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
+        remember_urls(&mut config, &ledger).await?;
         let views = Arc::new(views(&config));
         let http = crate::azure::http::client(&config.azure)?;
         // Before the senders are built: a start that must not send under these settings ends here.
@@ -299,5 +301,6 @@ async fn register(
         }
     }
     ledger.register(views, &targets, options.rehome).await?;
-    Ok(ledger.register_sources(std::slice::from_ref(&config.misp.name)).await?)
+    let sources: Vec<String> = config.sources.iter().map(|one| one.name.clone()).collect();
+    Ok(ledger.register_sources(&sources).await?)
 }

@@ -162,6 +162,21 @@ pub(super) async fn tell(config: &Config, ledger: &Ledger) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Remembers the addresses of the sources, and adds those of sources that are no longer configured: what these claim
+/// goes on linking to them, and is not sent again without its links.
+///
+/// # Errors
+/// The ledger cannot be read or written.
+pub async fn remember_urls(config: &mut Config, ledger: &Ledger) -> anyhow::Result<()> {
+    for source in &config.sources {
+        let url = ledger.remember_url(&source.name, &source.public_url).await;
+        url.context("remember the address of a source")?;
+    }
+    let known = ledger.known_urls().await.context("read the addresses of the sources")?;
+    config.rendering.public_urls.extend(known);
+    Ok(())
+}
+
 /// Binds the webhook's listener, if there is one.
 fn listen(source: &Source) -> anyhow::Result<Option<TcpListener>> {
     let Some(settings) = &source.webhook else { return Ok(None) };

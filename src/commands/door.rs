@@ -128,10 +128,11 @@ async fn services(
     ledger: &LedgerConfig,
     needs: Needs,
 ) -> anyhow::Result<Services> {
-    let config = load_without_relay(settings, needs).await?;
+    let mut config = load_without_relay(settings, needs).await?;
     // The vaults were asked before this line locks the ledger. So a relay that starts meanwhile does not wait
     // for them.
     let opened = open(ledger).await?;
+    app::remember_urls(&mut config, &opened).await?;
     app::services_of(&config, &opened, needs)
 }
 

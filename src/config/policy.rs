@@ -47,13 +47,25 @@ pub(super) fn read(reader: &mut Reader, section: String, base: Option<&Policy>) 
         switches: mapping::switches,
         withdraw_at: |reader| reader.number("sightings.withdraw_at", 0..=1_000_000),
         decay: |reader| reader.each_source(|reader| reader.flag("misp.decay")).contains(&true),
-        is_feed_only: |reader| reader.each_source(is_feed_only).contains(&true),
+        is_feed_only: |reader| !reader.each_source(is_feed_only).contains(&false),
+        feed_only: feed_only,
     })
 }
 
 fn is_feed_only(reader: &mut Reader) -> bool {
     let has_key = reader.is_filled("misp.key") || reader.is_filled("misp.key_file");
     !has_key && reader.is_filled("misp.zeromq.endpoints")
+}
+
+/// Returns the sources without a key, if others have one.
+fn feed_only(reader: &mut Reader) -> Vec<String> {
+    let named = |reader: &mut Reader| {
+        let name = reader.source_name().map(str::to_owned);
+        name.filter(|_| is_feed_only(reader))
+    };
+    let sources = reader.each_source(named);
+    let have_all_none = sources.iter().all(Option::is_some);
+    sources.into_iter().flatten().filter(|_| !have_all_none).collect()
 }
 
 fn untagged(reader: &mut Reader, key: &str) -> Untagged {

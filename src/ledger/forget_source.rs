@@ -8,7 +8,7 @@ use super::owner::Unit;
 use super::sql::Result;
 use super::tables::keys::EventKey;
 use super::tables::of_source;
-use super::{Ledger, Views, withdraw};
+use super::{Ledger, Views, sources, withdraw};
 
 /// What became of forgetting a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +85,7 @@ fn forget_some(unit: &Unit<'_>, views: &Views, source: &str) -> Result<Step> {
     }
     if step.done {
         of_source::delete_rest(unit, source)?;
+        sources::forget(unit, source)?;
     }
     step.withdrawn = change.withdrawn;
     unit.wake(&change);

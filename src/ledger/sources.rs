@@ -43,6 +43,40 @@ impl Ledger {
     }
 }
 
+/// The name of the setting that remembers where browsers reach a source.
+fn url_of(source: &str) -> String {
+    format!("public url {source}")
+}
+
+impl Ledger {
+    /// Remembers where browsers reach a source.
+    pub async fn remember_url(&self, source: &str, url: &str) -> Result<()> {
+        let (name, url) = (url_of(source), url.to_owned());
+        self.write(move |unit| settings::store(unit, &name, &url)).await
+    }
+
+    /// Where browsers reach each source that the ledger knows, by its name.
+    pub async fn known_urls(&self) -> Result<Vec<(String, String)>> {
+        self.read(|tx| {
+            let mut urls = Vec::new();
+            for source in Sources::load(tx)?.0 {
+                let url = settings::value(tx, &url_of(&source))?;
+                urls.extend(url.map(|url| (source, url)));
+            }
+            Ok(urls)
+        })
+        .await
+    }
+}
+
+/// Forgets a source, its place and its address.
+pub(super) fn forget(tx: &Transaction<'_>, source: &str) -> Result<()> {
+    let Sources(mut known) = Sources::load(tx)?;
+    known.retain(|name| name != source);
+    settings::store(tx, SETTING, &encode(&known)?)?;
+    settings::forget(tx, &url_of(source))
+}
+
 fn register(tx: &Transaction<'_>, configured: &[String]) -> Result<()> {
     let Sources(mut known) = Sources::load(tx)?;
     if known.is_empty() {

@@ -267,7 +267,7 @@ impl Views {
         let mut first = None;
         for view in self.iter() {
             let admit = || view.judge.admit(event, claim, observable, side_facts);
-            match view.judge.hears(source).and_then(|()| admit()) {
+            match view.judge.admits_of(source, event, claim).and_then(|()| admit()) {
                 Ok(()) => return None,
                 Err(reason) => first = first.or(Some(reason)),
             }

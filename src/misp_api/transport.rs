@@ -215,7 +215,7 @@ impl MispClient {
     }
 
     /// Returns the name of the source.
-    pub(super) fn source(&self) -> &str {
+    pub fn source(&self) -> &str {
         &self.0.config.source
     }
 

@@ -112,7 +112,7 @@ async fn read(
             Ok(Some(document)) => {
                 let Ok(document) = document.into_bytes() else { continue };
                 let Ok(event) = Event::parse(&document) else { continue };
-                counted.iter_mut().for_each(|counted| counted.take(&event));
+                counted.iter_mut().for_each(|counted| counted.take(client.source(), &event));
                 read += 1;
             }
             // The event is gone, or too large for one answer. Neither says anything of the policy.
@@ -127,7 +127,7 @@ async fn read(
 
 impl Counted {
     /// Counts an event's attributes. One is selected if any of its claims is.
-    fn take(&mut self, event: &Event<'_>) {
+    fn take(&mut self, source: &str, event: &Event<'_>) {
         let facts = event.facts();
         for read in event.attributes() {
             let claims = match &read {
@@ -138,6 +138,7 @@ impl Counted {
             let judged = claims.and_then(|claims| {
                 let judged =
                     claims.into_iter().map(|Claim { facts: of_claim, observable, .. }| {
+                        self.judge.admits_of(source, &facts, &of_claim)?;
                         self.judge.admit(&facts, &of_claim, &observable, &SideFacts::default())
                     });
                 judged.reduce(Result::or).unwrap_or(Err(Reason::NoObservable))

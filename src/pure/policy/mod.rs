@@ -70,10 +70,12 @@ pub struct Policy {
     /// Names, uuids or numbers of sharing groups, with wildcards. If something is for a sharing group, the group must
     /// be one of these.
     pub sharing_groups: Vec<String>,
-    /// Whether there is no key, so that MISP cannot be asked what the relay may see. Then only what is open at every
+    /// Whether no source has a key, so that no MISP can be asked what the relay may see. Then only what is open at every
     /// level is sent.
     pub is_feed_only: bool,
-    /// Creator organisations whose distribution 0 is sent even if `is_feed_only`.
+    /// The sources without a key, where others have one. The same holds for what these say.
+    pub feed_only: Vec<String>,
+    /// Creator organisations whose distribution 0 is sent even if their source has no key.
     pub org_without_key: Vec<Uuid>,
     /// Tags, with wildcards, that mark a false positive. On an attribute they withhold its observable from all claims.
     /// On an event they withhold only the event's own claims.

@@ -76,6 +76,12 @@ impl PublicUrls {
     }
 }
 
+impl Extend<(String, String)> for PublicUrls {
+    fn extend<I: IntoIterator<Item = (String, String)>>(&mut self, urls: I) {
+        self.0.extend(urls);
+    }
+}
+
 impl FromIterator<(String, String)> for PublicUrls {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(urls: I) -> Self {
         Self(urls.into_iter().collect())

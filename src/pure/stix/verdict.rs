@@ -114,7 +114,7 @@ impl Merger {
             side_facts,
         } = claim;
         let (Some(event), Some(claim)) = (event, facts) else { return Err(Reason::Malformed) };
-        self.judge.hears(source.name)?;
+        self.judge.admits_of(source.name, event, claim)?;
         // What a view does not hear does not outdate what it hears.
         if elsewhere.newer.iter().any(|source| self.judge.hears(source).is_ok()) {
             return Err(Reason::Outdated);

@@ -67,6 +67,21 @@ impl Judge {
         require(is_heard || sources.iter().any(|one| one == source), Reason::SourceExcluded)
     }
 
+    /// Whether this claim of the source may count in this view, as far as the source decides it.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn admits_of(
+        &self,
+        source: &str,
+        event: &EventFacts,
+        claim: &ClaimFacts,
+    ) -> Result<(), Reason> {
+        self.hears(source)?;
+        let is_feed_only = self.policy.feed_only.iter().any(|one| one == source);
+        require(!is_feed_only || self.knows_audiences(event, claim), Reason::ViewUnknown)
+    }
+
     /// Whether a claim may count in this view.
     ///
     /// # Errors
@@ -123,15 +138,21 @@ impl Judge {
     fn admits_audiences(&self, event: &EventFacts, claim: &ClaimFacts) -> Result<(), Reason> {
         let policy = &self.policy;
         let all = || claim.audiences(event);
-        let is_own = event.org_uuid.is_some_and(|org| policy.org_without_key.contains(&org));
-        // The feed shows what a site administrator sees, and without a key nobody says who else may.
-        let is_known = |one: Audience| one.is_open() || is_own && one.distribution == OWN;
-        require(!policy.is_feed_only || all().all(is_known), Reason::ViewUnknown)?;
+        require(!policy.is_feed_only || self.knows_audiences(event, claim), Reason::ViewUnknown)?;
         let is_allowed = |one: Audience| allows(&policy.distributions, one.distribution);
         require(all().all(is_allowed), Reason::Distribution)?;
         let mut groups = all().filter(|one| one.distribution == SHARING_GROUP);
         let named = |one: Audience| self.names_group(event, claim, one.sharing_group_id);
         require(self.sharing_groups.include.is_empty() || groups.all(named), Reason::SharingGroup)
+    }
+
+    /// Whether anybody says that the relay's targets may see it. The feed shows what a site administrator sees, and
+    /// without a key nobody says who else may.
+    fn knows_audiences(&self, event: &EventFacts, claim: &ClaimFacts) -> bool {
+        let own = &self.policy.org_without_key;
+        let is_own = event.org_uuid.is_some_and(|org| own.contains(&org));
+        let is_known = |one: Audience| one.is_open() || is_own && one.distribution == OWN;
+        claim.audiences(event).all(is_known)
     }
 
     /// Whether the policy lists this sharing group, by its name, uuid or number.

@@ -31,6 +31,7 @@ fn open_policy() -> Policy {
         distributions: vec![],
         sharing_groups: vec![],
         is_feed_only: false,
+        feed_only: vec![],
         org_without_key: vec![],
         false_positive_tags: vec![],
         max_age: None,
@@ -282,6 +283,22 @@ fn from_the_feed_alone_only_what_is_open_at_every_level_may_leave() {
     // It is no leave to send what policy forbids.
     let narrow = Policy { distributions: vec![3], ..policy };
     assert_eq!(of_levels(&narrow, &made_by(Some(own), levels(0, 5, 5))), Err(Reason::Distribution));
+}
+
+#[test]
+fn of_several_sources_those_without_a_key_send_only_what_is_open() {
+    let policy = Policy {
+        feed_only: vec!["sector".to_owned()],
+        sources: vec!["own".to_owned(), "sector".to_owned()],
+        ..open_policy()
+    };
+    let of = |source: &str, all: &(EventFacts, ClaimFacts)| {
+        Judge::new(&policy).admits_of(source, &all.0, &all.1)
+    };
+    assert_eq!(of("own", &levels(0, 5, 5)), Ok(()), "its MISP showed it to the key");
+    assert_eq!(of("sector", &levels(0, 5, 5)), Err(Reason::ViewUnknown));
+    assert_eq!(of("sector", &levels(3, 5, 5)), Ok(()));
+    assert_eq!(of("national", &levels(3, 5, 5)), Err(Reason::SourceExcluded));
 }
 
 /// The verdict on a claim of `kind`, of a file's name or of what else `path` says.
