@@ -14,7 +14,7 @@ use super::secret::Secret;
 use super::unreadable::why_unreadable;
 use super::{Config, Proof, Rest, Source, Target, Webhook};
 use crate::pure::convert;
-use crate::pure::policy::Tlp;
+use crate::pure::policy::{Policy, Tlp};
 
 const SHORTEST_SECRET: usize = 16;
 const SENTINEL_WINDOW: Duration = Duration::from_secs(60);
@@ -102,19 +102,44 @@ fn several_sources(config: &Config, reader: &mut Reader) {
     if config.sources.len() > 1 {
         numbered_groups(config, reader);
     }
+    strange_sources(config, reader);
+}
+
+/// Each policy with the beginning of its keys: that of each target, and the common one.
+fn policies(config: &Config) -> impl Iterator<Item = (String, &Policy)> {
+    let of_target = |one: &Target| format!("target.{}.policy.", one.name);
+    let of_targets = config.targets.iter().map(move |one| (of_target(one), &one.policy));
+    of_targets.chain([("policy.".to_owned(), &config.policy)])
+}
+
+/// Refuses names of sources in policies that no source has.
+fn strange_sources(config: &Config, reader: &mut Reader) {
+    let known: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    for (section, policy) in policies(config) {
+        let lists =
+            [("sources", &policy.sources), ("warninglists_from", &policy.warninglists_from)];
+        for (leaf, names) in lists {
+            let key = format!("{section}{leaf}");
+            // A target that takes over the common list has no mistake of its own.
+            let is_own = section == "policy." || reader.is_set(&key);
+            let strange = names.iter().find(|name| !known.contains(&name.as_str()));
+            if let Some(strange) = strange.filter(|_| is_own) {
+                let problem = Problem::new("no source has this name").allowed(known.join(", "));
+                reader.fault(&key, problem.value(strange));
+            }
+        }
+    }
 }
 
 /// Refuses MISP's numbers of sharing groups: another MISP has other numbers for the same groups.
 fn numbered_groups(config: &Config, reader: &mut Reader) {
-    let of_targets =
-        config.targets.iter().map(|one| (format!("target.{}.", one.name), &one.policy));
-    for (section, policy) in of_targets.chain([(String::new(), &config.policy)]) {
-        let key = format!("{section}policy.sharing_groups");
+    for (section, policy) in policies(config) {
+        let key = format!("{section}sharing_groups");
         let groups = policy.sharing_groups.iter();
         let numbers: Vec<&str> =
             groups.filter(|one| one.parse::<i64>().is_ok()).map(String::as_str).collect();
         // A target that takes over the common list has no mistake of its own.
-        if numbers.is_empty() || !section.is_empty() && !reader.is_set(&key) {
+        if numbers.is_empty() || section != "policy." && !reader.is_set(&key) {
             continue;
         }
         let problem = Problem::new("each of several MISPs has its own numbers of sharing groups");

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::sandbox::Sandbox;
-use misp_stand_in::{Frame, Key, Misp, MispServer, MispSettings, NewEvent, RestFault};
+use misp_stand_in::{
+    Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, RestFault,
+};
 use uuid::Uuid;
 
 use super::support::publisher::Publisher;
@@ -100,6 +102,18 @@ impl Stage {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !self.relay.log().contains(words) {
             assert!(Instant::now() < deadline, "never logged: {words}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits for a line of a source with this event of the log.
+    async fn logged_of(&self, source: &str, event: &str) {
+        let (source, event) =
+            (format!("\"source\":\"{source}\""), format!("\"event\":\"{event}\""));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.relay.log().lines().any(|line| line.contains(&source) && line.contains(&event))
+        {
+            assert!(Instant::now() < deadline, "never logged: {source} {event}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -217,4 +231,55 @@ async fn a_second_source_is_added_and_removed_again() {
     let told = stage.says(&["forget-source", "sector"]);
     assert!(told.contains("sector is forgotten, with 1 event: 1 object"), "{told}");
     stage.becomes(&[SHARED, "198.51.100.1"]).await;
+}
+
+/// Loads one event of these attributes into both MISPs, as their synchronisation does, and publishes it.
+async fn synchronise(stage: &Stage, attributes: &[NewAttribute]) -> Uuid {
+    let event = NewEvent { attributes: attributes.to_vec(), ..NewEvent::default() };
+    for source in [&stage.own, &stage.sector] {
+        source.misp.load_event(event.clone());
+        source.send(source.misp.publish(event.uuid)).await;
+        source.misp.advance(1);
+    }
+    event.uuid
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_in_one_misp_ends_the_older_copy_in_the_other() {
+    let stage = Stage::set().await;
+    let (shared, other) = (address(SHARED), address("198.51.100.1"));
+    let event = synchronise(&stage, &[shared.clone(), other]).await;
+    stage.becomes(&[SHARED, "198.51.100.1"]).await;
+    stage.own.misp.advance(5);
+    stage.own.send(stage.own.misp.delete_attribute(event, shared.uuid)).await;
+    stage.becomes(&["198.51.100.1"]).await;
+    // Neither a comparison nor a publication of the copy that is older brings it back.
+    stage.says(&["resync"]);
+    stage.sector.send(stage.sector.misp.publish(event)).await;
+    stage.says(&["resync"]);
+    stage.becomes(&["198.51.100.1"]).await;
+    // The event itself goes in one of them: the copy in the other goes on.
+    stage.own.send(stage.own.misp.delete_event(event)).await;
+    stage.becomes(&[SHARED, "198.51.100.1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_strictest_level_of_any_misp_counts_and_a_copy_that_is_added_sends_nothing() {
+    let stage = Stage::set().await;
+    let attribute = address(SHARED);
+    let event = NewEvent { attributes: vec![attribute.clone()], ..NewEvent::default() };
+    stage.own.misp.load_event(event.clone());
+    stage.own.send(stage.own.misp.publish(event.uuid)).await;
+    stage.becomes(&[SHARED]).await;
+    let before = stage.uploaded();
+    stage.sector.misp.load_event(event.clone());
+    stage.sector.send(stage.sector.misp.publish(event.uuid)).await;
+    stage.logged_of("sector", "event_committed").await;
+    stage.says(&["resync"]);
+    assert_eq!(stage.uploaded(), before, "the copy says nothing else");
+    let frames = stage.sector.misp.tag_attribute(event.uuid, attribute.uuid, "tlp:red", false);
+    stage.sector.send(frames).await;
+    stage.becomes(&[]).await;
+    let told = stage.says(&["explain", SHARED]);
+    assert!(told.contains("tlp:red") || told.contains("TLP"), "{told}");
 }

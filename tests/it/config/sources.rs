@@ -128,3 +128,24 @@ fn a_source_may_be_switched_off_but_not_all() {
     let text = text.replace(&off("own"), "[source.own]\nenabled = false\n");
     assert_eq!(mistake(load(&text, &[])).0, "source");
 }
+
+#[test]
+fn a_policy_names_sources_that_exist() {
+    let known = "[target.soc.policy]\nsources = [\"sector\"]\nwarninglists_from = [\"own\"]";
+    let config = two(known).unwrap();
+    assert_eq!(config.targets[0].policy.sources, ["sector"]);
+    let (key, words) = mistake(two("[target.soc.policy]\nsources = [\"sectors\"]"));
+    assert_eq!(key, "target.soc.policy.sources");
+    assert!(words.contains("own, sector"), "{words}");
+    assert_eq!(
+        mistake(two("[policy]\nwarninglists_from = [\"misp\"]")).0,
+        "policy.warninglists_from"
+    );
+}
+
+#[test]
+fn without_a_key_only_the_source_that_lacks_it_is_feed_only() {
+    let config = two("").unwrap();
+    assert!(!config.policy.is_feed_only);
+    assert_eq!(config.policy.feed_only, ["sector"]);
+}
