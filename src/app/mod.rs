@@ -232,12 +232,17 @@ pub fn views(config: &Config) -> Views {
     if !views.use_warninglists() {
         return views;
     }
-    let lists = match load_warninglists(&config.ledger.data_dir) {
-        Some(lists) => InForce::Lists(lists),
-        None if config.has_key() => InForce::Pending,
-        None => InForce::Unused,
-    };
-    views.under(lists)
+    let names: Vec<String> = config.sources.iter().map(|source| source.name.clone()).collect();
+    let mut kept = load_warninglists(&config.ledger.data_dir, &names);
+    let lists = config.sources.iter().map(|source| {
+        let lists = match kept.remove(&source.name) {
+            Some(lists) => InForce::Lists(lists),
+            None if source.enabled && source.rest.is_some() => InForce::Pending,
+            None => InForce::Unused,
+        };
+        (source.name.clone(), lists)
+    });
+    views.under(lists.collect())
 }
 
 fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -1,7 +1,7 @@
 //! Puts new warninglists into force, if the guard allows what they would withdraw. Then judges again the claims on
 //! which the old and the new lists differ.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -22,8 +22,7 @@ use super::tables::claims::{self, STEP, STEP_ROWS, WalkedClaim};
 use super::tables::inferred::Going;
 use super::tables::keys::ClaimCursor;
 use super::tables::settings;
-use super::warninglists::file::{self, IN_FORCE, WAITING};
-use super::warninglists::{InForce, mark};
+use super::warninglists::{InForce, ListsFile, file, mark};
 use super::{Lane, Ledger, View, Views};
 use crate::config::Guard;
 use crate::pure::policy::OnLists;
@@ -51,8 +50,13 @@ pub enum AdoptError {
     File(#[from] io::Error),
 }
 
-/// The setting that remembers that lists wait.
-const SETTING: &str = "warninglists waiting";
+/// The setting that remembers that lists of a source wait.
+fn setting(source: &str) -> String {
+    format!("{SETTING_BEFORE} {source}")
+}
+
+/// Its name in a release with one source.
+const SETTING_BEFORE: &str = "warninglists waiting";
 
 /// Objects whose claims are merged on trial at a time.
 const CHUNK: usize = 500;
@@ -69,15 +73,19 @@ impl Replacement<'_> {
     fn differs(&self, claim: &WalkedClaim) -> bool {
         // Unreadable facts are not admitted, whatever the lists say.
         let Ok(facts) = claim.facts.read() else { return false };
-        let of = |lists: &Lists| OnLists::of(lists, &facts, &claim.observable);
+        let of = |lists: &Lists| {
+            let mut on = OnLists::default();
+            on.add("", lists, &facts, &claim.observable);
+            on
+        };
         of(self.before) != of(self.after)
     }
 }
 
 impl Ledger {
-    /// Puts lists into force. It always accepts the first lists ever, and lists that decide as those before. It accepts
-    /// others only if the guard's `measure` allows what they withdraw (`None`: an operator released them). If an error
-    /// ends this call, the next call or start does the rest.
+    /// Puts lists of a source into force, in place of those that it had. It always accepts the first lists of any source,
+    /// and lists that decide as those before. It accepts others only if the guard's `measure` allows what they withdraw
+    /// (`None`: an operator released them). If an error ends this call, the next call or start does the rest.
     pub async fn adopt(
         &self,
         views: &Views,
@@ -85,39 +93,44 @@ impl Ledger {
         source: &str,
         measure: Option<&Guard>,
     ) -> Result<Adopted, AdoptError> {
+        let _adopting = self.shared.told.adopting.lock().await;
         let folder = &self.shared.folder;
-        let before = match views.warninglists().now() {
+        let before = match views.warninglists().of(source) {
             InForce::Unused | InForce::Pending => None,
             InForce::Lists(before) => Some(before),
         };
-        if let Some(before) = &before {
-            if before.fingerprint() == lists.fingerprint() {
-                file::write(folder, IN_FORCE, &lists).await?;
-                views.warninglists().set(InForce::Lists(lists));
-                self.forget_waiting().await?;
-                // An earlier call may have failed after the lists came into force.
-                self.reevaluate(views, Self::now(), |_| {}).await?;
-                return Ok(Adopted::Same);
-            }
+        if before.as_ref().is_some_and(|before| before.fingerprint() == lists.fingerprint()) {
+            self.keep(source, &lists).await?;
+            views.warninglists().set(source, InForce::Lists(lists));
+            self.forget_waiting(source).await?;
+            // An earlier call may have failed after the lists came into force.
+            self.reevaluate(views, Self::now(), |_| {}).await?;
+            return Ok(Adopted::Same);
+        }
+        // The first lists of one source concern what others claim, so the guard looks at them too. Those that come
+        // first of all do not: no claim was admitted before.
+        let none = Arc::default();
+        let compared = before.as_ref().or(views.warninglists().now().are_any().then_some(&none));
+        if let Some(measure) = measure
+            && let Some(before) = compared
+        {
             let replacement = Replacement { before, after: &lists };
-            if let Some(measure) = measure
-                && let Some(going) = self.keep_waiting(views, replacement, source, measure).await?
-            {
+            if let Some(going) = self.keep_waiting(views, replacement, source, measure).await? {
                 // Kept in a file, so that an operator can release them after a restart as well.
-                file::write(folder, WAITING, &lists).await?;
-                let news = self.note_waiting(&lists, going).await?;
+                file::write(folder, ListsFile::Waiting(source), &lists).await?;
+                let news = self.note_waiting(source, &lists, going).await?;
                 return Ok(Adopted::Waiting { going, news });
             }
         }
-        file::write(folder, IN_FORCE, &lists).await?;
-        self.forget_waiting().await?;
+        self.keep(source, &lists).await?;
+        self.forget_waiting(source).await?;
         // Whoever judges claims does so in a unit of work of the one thread that writes: none that
         // began under the lists before ends after this.
-        let (all, now) = (views.clone(), Arc::clone(&lists));
+        let (all, now, of) = (views.clone(), Arc::clone(&lists), source.to_owned());
         let judged = self.write(move |unit| {
             let unjudged: HashSet<String> =
                 unjudged(unit, &all)?.iter().map(|view| view.name.clone()).collect();
-            all.warninglists().set(InForce::Lists(Arc::clone(&now)));
+            all.warninglists().set(&of, InForce::Lists(Arc::clone(&now)));
             Ok(all.only(|view| !unjudged.contains(&view.name)))
         });
         let judged = judged.await?;
@@ -133,34 +146,86 @@ impl Ledger {
         }
     }
 
-    /// Puts the waiting lists into force, as an operator asked; `None`: none wait.
+    /// Keeps the lists that come into force.
+    async fn keep(&self, source: &str, lists: &Arc<Lists>) -> Result<(), AdoptError> {
+        let (folder, file) = (&self.shared.folder, ListsFile::InForce(source));
+        file::write(folder, file, lists).await?;
+        if self.is_first(source).await? {
+            file::remove_before(folder, file).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether what a release with one source left is this source's.
+    async fn is_first(&self, source: &str) -> SqlResult<bool> {
+        let sources = self.read(Sources::load).await?;
+        Ok(sources.place(source) == 0)
+    }
+
+    /// Puts the waiting lists of a source into force, as an operator asked; `None`: none wait.
     pub async fn release_warninglists(
         &self,
         views: &Views,
         source: &str,
     ) -> Result<Option<Adopted>, AdoptError> {
-        let Some(lists) = file::read(&self.shared.folder, WAITING) else { return Ok(None) };
+        let is_first = self.is_first(source).await?;
+        let waiting = file::read(&self.shared.folder, ListsFile::Waiting(source), is_first);
+        let Some(lists) = waiting else { return Ok(None) };
         self.adopt(views, lists, source, None).await.map(Some)
     }
 
-    /// How many live objects the waiting lists would withdraw, if any wait.
+    /// How many live objects the waiting lists would withdraw, if any wait: of all sources together.
     pub async fn waiting_warninglists(&self) -> SqlResult<Option<i64>> {
-        let waiting = self.remembered(SETTING).await?;
-        Ok(waiting.and_then(|waiting| waiting.get("going")?.as_i64()))
+        let waiting = self.waiting_warninglists_of_each().await?;
+        Ok((!waiting.is_empty()).then(|| waiting.values().sum()))
     }
 
-    async fn note_waiting(&self, lists: &Lists, going: i64) -> SqlResult<bool> {
+    /// How many live objects the waiting lists of each source would withdraw, without the sources whose lists do not
+    /// wait.
+    pub async fn waiting_warninglists_of_each(&self) -> SqlResult<BTreeMap<String, i64>> {
+        let sources = self.read(Sources::load).await?;
+        let mut waiting = BTreeMap::new();
+        for source in sources.names() {
+            let going = self.noted(source).await?.and_then(|noted| noted.get("going")?.as_i64());
+            waiting.extend(going.map(|going| (source.to_owned(), going)));
+        }
+        Ok(waiting)
+    }
+
+    /// What is remembered of waiting lists of a source.
+    async fn noted(&self, source: &str) -> SqlResult<Option<Value>> {
+        match self.remembered(&setting(source)).await? {
+            None if self.is_first(source).await? => self.remembered(SETTING_BEFORE).await,
+            noted => Ok(noted),
+        }
+    }
+
+    async fn note_waiting(&self, source: &str, lists: &Lists, going: i64) -> SqlResult<bool> {
         let mark = mark(lists);
-        let before = self.remembered(SETTING).await?;
-        self.remember(SETTING, &json!({"lists": mark, "going": going})).await?;
+        let before = self.noted(source).await?;
+        self.remember(&setting(source), &json!({"lists": mark, "going": going})).await?;
         Ok(before.is_none_or(|before| before.get("lists") != Some(&Value::from(mark))))
     }
 
-    async fn forget_waiting(&self) -> Result<(), AdoptError> {
-        if self.remembered(SETTING).await?.is_some_and(|waiting| !waiting.is_null()) {
-            self.remember(SETTING, &Value::Null).await?;
+    async fn forget_waiting(&self, source: &str) -> Result<(), AdoptError> {
+        if self.noted(source).await?.is_some_and(|waiting| !waiting.is_null()) {
+            self.remember(&setting(source), &Value::Null).await?;
         }
-        Ok(file::remove(&self.shared.folder, WAITING).await?)
+        let (folder, is_first) = (&self.shared.folder, self.is_first(source).await?);
+        Ok(file::remove(folder, ListsFile::Waiting(source), is_first).await?)
+    }
+
+    /// Forgets the lists of a source that is not read any more. Those in force are no longer its own by now: the
+    /// configuration does not name it.
+    pub(super) async fn forget_warninglists(&self, source: &str) -> SqlResult<()> {
+        if self.noted(source).await?.is_some_and(|waiting| !waiting.is_null()) {
+            self.remember(&setting(source), &Value::Null).await?;
+        }
+        for file in [ListsFile::InForce(source), ListsFile::Waiting(source)] {
+            // A file that stays takes room, and nobody reads it.
+            file::remove(&self.shared.folder, file, false).await.ok();
+        }
+        Ok(())
     }
 
     /// Returns how many live objects would be withdrawn, if the guard does not allow it. If it does, they are recorded
@@ -173,7 +238,8 @@ impl Ledger {
         measure: &Guard,
     ) -> SqlResult<Option<i64>> {
         let objects = self.differing(replacement).await?;
-        let trial = views.under(InForce::Lists(Arc::clone(replacement.after)));
+        let after = InForce::Lists(Arc::clone(replacement.after));
+        let trial = views.under(views.warninglists().now().with(source, after));
         let now = Self::now();
         let going = self.going(trial, &objects).await?;
         // Views share most observables, so the figures of all views together would count them several times.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::elsewhere::{Newer, ShownCopy};
 use super::full_claims::{FullClaim, KnownEvents, claims_of};
 use super::generations::Generations;
 use super::lookup::{LookedUp, look_up};
@@ -99,7 +100,9 @@ fn ended(
     let mut notes = Vec::new();
     for view in views.iter() {
         let events = KnownEvents::default();
-        let background = Background { objects: &objects, claims: &[], events: &events, telling };
+        let (objects, events) = (&objects, &events);
+        let are_several = false;
+        let background = Background { objects, claims: &[], events, are_several, telling };
         let within = InView::load(tx, view, background)?;
         for (key, observable) in &keys {
             let pattern = observable.pattern();
@@ -127,9 +130,12 @@ fn stories(
     }
     let objects: Vec<Uuid> = objects.into_iter().collect();
     // All claims on these observables, whoever makes them: they decide together.
-    let claims = claims_of(tx, &objects, views, &Sources::load(tx)?)?;
+    let sources = Sources::load(tx)?;
+    let claims = claims_of(tx, &objects, views, &sources)?;
     let events = KnownEvents::of(tx, &claims)?;
-    let background = Background { objects: &objects, claims: &claims, events: &events, telling };
+    let are_several = sources.are_several();
+    let (objects, claims, events) = (&objects, &claims, &events);
+    let background = Background { objects, claims, events, are_several, telling };
     let mut told = Vec::new();
     for view in views.iter() {
         told.push(InView::load(tx, view, background)?);
@@ -157,6 +163,8 @@ struct Background<'k> {
     /// In the order of objects.
     claims: &'k [FullClaim],
     events: &'k KnownEvents,
+    /// Whether the ledger knows more than one source.
+    are_several: bool,
     telling: Telling,
 }
 
@@ -174,7 +182,7 @@ struct InView<'k> {
 
 impl<'k> InView<'k> {
     fn load(tx: &Transaction<'_>, view: &'k View, background: Background<'k>) -> Result<Self> {
-        let Background { objects, claims, events, telling } = background;
+        let Background { objects, claims, events, telling, .. } = background;
         let known = Generations::load(tx, view, objects)?;
         let reasons = merge(view, &known, claims, events).reasons;
         let wanted = known.contents(tx, view)?;
@@ -210,7 +218,7 @@ impl<'k> InView<'k> {
     /// What the view makes of `own`, the claim at `index`.
     fn seen(&self, index: usize, own: &FullClaim) -> ClaimVerdict {
         let is_own = |claim: &FullClaim| {
-            claim.row.attribute == own.row.attribute && claim.row.event == own.row.event
+            claim.row.attribute == own.row.attribute && claim.row.event_key() == own.row.event_key()
         };
         let judged = self.background.claims.iter().zip(&self.reasons);
         let mut others: Vec<_> = judged
@@ -222,20 +230,79 @@ impl<'k> InView<'k> {
         let listed = others.iter().take(MAX_OTHERS).filter_map(|(claim, reason)| {
             let event = self.background.event(claim)?;
             Some(Other {
+                source: self.background.source_of(claim),
                 event: claim.row.event,
                 info: event.info.clone(),
                 attribute: claim.row.attribute,
-                withheld: why(claim, **reason),
+                withheld: self.why(claim, **reason),
             })
         });
         ClaimVerdict {
             targets: self.view.members().map(str::to_owned).collect(),
-            withheld: why(own, self.reasons.get(index).copied().flatten()),
+            withheld: self.why(own, self.reasons.get(index).copied().flatten()),
             remarks: self.remarks(own),
             others: listed.collect(),
             more: others.len().saturating_sub(MAX_OTHERS),
             indicator: self.wanted.get(&self.view.key(&own.row)).map(|row| self.told(row)),
+            kept_by: self.kept_by(own),
         }
+    }
+
+    /// The claims on the indicator of this one, each with the reason why it does not count.
+    fn beside(&self, own: &FullClaim) -> impl Iterator<Item = (&FullClaim, Option<Reason>)> {
+        let judged = self.background.claims.iter().zip(self.reasons.iter().copied());
+        judged.filter(|(claim, _)| self.view.merges(&claim.row, &own.row))
+    }
+
+    /// The sources whose claims keep the indicator of this one.
+    fn kept_by(&self, own: &FullClaim) -> Vec<String> {
+        let counting = self.beside(own).filter(|(_, reason)| reason.is_none());
+        let sources: BTreeSet<String> =
+            counting.filter_map(|(claim, _)| self.background.source_of(claim)).collect();
+        sources.into_iter().collect()
+    }
+
+    /// What the sources say that make a claim not count.
+    fn forbidden_by(&self, claim: &FullClaim, reason: Reason) -> Vec<String> {
+        if reason == Reason::Outdated {
+            let heard = |newer: &&Newer| self.view.judge.hears(&newer.source).is_ok();
+            return claim.elsewhere.newer.iter().filter(heard).map(newer_words).collect();
+        }
+        let sources: BTreeSet<String> = match reason == Reason::FalsePositive {
+            true => self.disputed_by(claim).collect(),
+            false if reason == Reason::TlpTooStrict => self.marked_by(claim).collect(),
+            false => return Vec::new(),
+        };
+        sources.iter().map(|source| format!("marked so in {source}")).collect()
+    }
+
+    /// The other sources that mark the claim's attribute too strictly.
+    fn marked_by(&self, claim: &FullClaim) -> impl Iterator<Item = String> {
+        let is_strict = |copy: &&ShownCopy| {
+            let event = self.background.events.get(copy.event_key());
+            let tags = event.into_iter().flat_map(|event| &event.tags).chain(&copy.tags);
+            self.view.judge.is_too_strict(tags.map(|tag| tag.name.as_str()))
+        };
+        let copies = claim.elsewhere.copies(&claim.row.source).filter(is_strict);
+        copies.map(|copy| copy.event.source.clone())
+    }
+
+    /// The sources that mark the claim's observable as a false positive.
+    fn disputed_by(&self, claim: &FullClaim) -> impl Iterator<Item = String> {
+        let disputes = |claim: &FullClaim| {
+            claim.facts.as_ref().is_some_and(|facts| self.view.judge.disputes(facts))
+        };
+        let disputing = self.beside(claim).filter(move |(claim, _)| disputes(claim));
+        disputing.filter_map(|(claim, _)| self.background.source_of(claim))
+    }
+
+    fn why(&self, claim: &FullClaim, reason: Option<Reason>) -> Option<Why> {
+        let reason = reason?;
+        let mut why = Why::knowing(reason, &claim.side_facts, &self.view.judge);
+        for words in self.forbidden_by(claim, reason) {
+            why.words = format!("{}; {words}", why.words);
+        }
+        Some(why)
     }
 
     fn remarks(&self, claim: &FullClaim) -> Vec<String> {
@@ -244,10 +311,6 @@ impl<'k> InView<'k> {
             remarks(&self.view.judge, event, facts, &claim.row.observable)
         })
     }
-}
-
-fn why(claim: &FullClaim, reason: Option<Reason>) -> Option<Why> {
-    reason.map(|reason| Why::knowing(reason, &claim.side_facts))
 }
 
 impl Background<'_> {
@@ -263,12 +326,24 @@ impl Background<'_> {
         });
         let value = facts.raw.as_ref().unwrap_or(&first.row.observable.value);
         let story = Story::of_claim(event, told.attribute, facts, value);
-        Some(Story { claims: claims.collect(), ..story })
+        let source = self.source_of(first);
+        Some(Story { source, claims: claims.collect(), ..story })
+    }
+
+    /// The source of a claim, if that needs to be told.
+    fn source_of(&self, claim: &FullClaim) -> Option<String> {
+        self.are_several.then(|| claim.row.source.clone())
     }
 
     fn event(&self, claim: &FullClaim) -> Option<&EventFacts> {
         self.events.get(claim.row.event_key())
     }
+}
+
+/// Says what outdates a claim.
+fn newer_words(Newer { source, timestamp, is_withdrawal }: &Newer) -> String {
+    let what = if *is_withdrawal { "taken back" } else { "changed" };
+    format!("{what} in {source} {}", time(timestamp.saturating_mul(1_000)))
 }
 
 /// The object without `created` and `modified`, which are assigned when it is first sent to a target. A withdrawn

@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
+use super::copies;
 use super::owner::Unit;
+use super::refresh::refresh_with_copies;
 use super::sql::Result;
 use super::tables::keys::EventKey;
 use super::tables::of_source;
@@ -52,11 +54,12 @@ impl Ledger {
         }
         let (mut events, mut withdrawn) = (0, 0);
         loop {
-            let (views, source) = (views.clone(), source.to_owned());
-            let step = self.write_step(move |unit| forget_some(unit, &views, &source)).await?;
+            let (views, name) = (views.clone(), source.to_owned());
+            let step = self.write_step(move |unit| forget_some(unit, &views, &name)).await?;
             events += step.events;
             withdrawn += step.withdrawn;
             if step.done {
+                self.forget_warninglists(source).await?;
                 return Ok(ForgottenSource::Done { events, withdrawn });
             }
         }
@@ -76,6 +79,7 @@ fn forget_some(unit: &Unit<'_>, views: &Views, source: &str) -> Result<Step> {
     step.done = events.is_empty();
     for event in events {
         let event = EventKey::new(source, event);
+        copies::let_go(unit, event, |_| true, i64::MAX, &mut change)?;
         if withdraw::end_claims(unit, event, &mut change)? {
             // A large event takes a step of its own.
             break;
@@ -84,7 +88,11 @@ fn forget_some(unit: &Unit<'_>, views: &Views, source: &str) -> Result<Step> {
         step.events += 1;
     }
     if step.done {
+        // What it said of attributes decides on their copies in other sources too.
+        let attributes = of_source::attributes(unit, source)?;
         of_source::delete_rest(unit, source)?;
+        let attributes = attributes.into_iter();
+        refresh_with_copies(unit, source, Vec::new(), attributes, &mut change)?;
         sources::forget(unit, source)?;
     }
     step.withdrawn = change.withdrawn;

@@ -11,7 +11,7 @@ use super::sql::{Result, Transaction};
 use super::tables::claims::{self, Beside, ClaimRow, StoredClaim};
 use super::tables::events;
 use super::tables::keys::EventKey;
-use super::warninglists::InForce;
+use super::warninglists::AllLists;
 use super::{View, Views};
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::{SideFacts, Tlp};
@@ -28,8 +28,8 @@ pub(super) struct FullClaim {
 }
 
 impl FullClaim {
-    pub(super) fn new(row: ClaimRow, facts: Option<ClaimFacts>, lists: &InForce) -> Self {
-        let warned = facts.as_ref().map(|facts| lists.warned(facts, &row.observable));
+    pub(super) fn new(row: ClaimRow, facts: Option<ClaimFacts>, lists: &AllLists) -> Self {
+        let warned = facts.as_ref().map(|facts| lists.warned(&row.source, facts, &row.observable));
         let warned = warned.unwrap_or_default();
         let Beside { suppressed, false_positives, decay, .. } = row.beside;
         let side_facts =
@@ -37,7 +37,7 @@ impl FullClaim {
         Self { row, facts, side_facts, elsewhere: Elsewhere::default() }
     }
 
-    pub(super) fn stored(stored: StoredClaim, lists: &InForce) -> Self {
+    pub(super) fn stored(stored: StoredClaim, lists: &AllLists) -> Self {
         let facts = stored.facts.read().ok();
         Self::new(stored.row, facts, lists)
     }

@@ -134,7 +134,8 @@ pub use verify::{Accepted, Deletion, Mending};
 pub use views::{Member, View, Views};
 pub use waiting::{TargetFigures, WaitingObjects};
 pub use warninglists::{
-    InForce, ListsState, Warninglists, copy as copy_warninglists, load as load_warninglists,
+    AllLists, InForce, ListsState, Warninglists, copy as copy_warninglists,
+    load as load_warninglists,
 };
 pub use withdrawals::{Withdrawals, WithdrawnIndicator};
 pub use writer::Writer;

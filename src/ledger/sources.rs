@@ -28,6 +28,10 @@ impl Sources {
         self.0.iter().position(|known| known == name).unwrap_or(self.0.len())
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// All sources but this one.
     pub(super) fn others(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str).filter(move |known| *known != name)

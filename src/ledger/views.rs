@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::hash;
 use super::tables::claims::ClaimRow;
-use super::warninglists::{InForce, Warninglists};
+use super::warninglists::{AllLists, Warninglists};
 use crate::pure::convert::{ClaimFacts, EventFacts, Reason};
 use crate::pure::policy::{Judge, Policy, SideFacts, Tlp};
 use crate::pure::stix::{Expiry, Identity, Merger, Observable, Rendering, Withdraw};
@@ -173,7 +173,7 @@ impl Views {
 
     /// The same views, judging by these warninglists.
     #[must_use]
-    pub fn under(&self, lists: InForce) -> Self {
+    pub fn under(&self, lists: AllLists) -> Self {
         Self { lists: Warninglists::new(lists), ..self.clone() }
     }
 
@@ -260,7 +260,7 @@ impl Views {
         claim: &ClaimFacts,
         observable: &Observable,
     ) -> Option<Reason> {
-        let warned = self.lists.now().warned(claim, observable);
+        let warned = self.lists.now().warned(source, claim, observable);
         // This is for counting what is skipped. Sightings, scores and suppressions change without a snapshot,
         // so they are left to the merging.
         let side_facts = &SideFacts { warned, ..SideFacts::default() };

@@ -240,7 +240,7 @@ impl Writer {
             What::Gap(gap) => stand_in::gap(context, gap, heard).await,
             What::Read(read) => answer::begin(context, read, received).await,
             What::Warninglist(id) => {
-                context.ledger.note_warninglist(id);
+                context.ledger.note_warninglist(context.source(), id);
                 Ok(Taken::Done(Receipt::Committed))
             }
             what @ (What::Withdrawn(_)

@@ -21,14 +21,14 @@ impl RestIntake {
         let (mut failures, mut told) = (0, BTreeSet::new());
         loop {
             // Taken before the lists are read: what MISP tells of during that is read in the next round.
-            told.extend(self.ledger.take_told());
+            told.extend(self.ledger.take_told(self.source()));
             match self.refresh_lists(&told).await {
                 Ok(()) => {
                     failures = 0;
                     // Only now: after a failure, what was told must be read again.
                     told.clear();
                     if let Some(Down { lasted, failures }) =
-                        self.views.warninglists().succeeded(now())
+                        self.views.warninglists().succeeded(self.source(), now())
                     {
                         tracing::info!(
                             event = LogEvent::WarninglistsRecovered.word(),
@@ -53,7 +53,7 @@ impl RestIntake {
     /// Waits until the feed tells of a change, and a little longer: MISP tells of it before it saves it, and
     /// of many changes one by one.
     async fn news_of_lists(&self) {
-        self.ledger.warninglist_told().await;
+        self.ledger.warninglist_told(self.source()).await;
         tokio::time::sleep(self.rest.read_back_after).await;
     }
 
@@ -62,7 +62,9 @@ impl RestIntake {
     async fn pause_lists(&self, fault: &IntakeFault, failures: u32) {
         let pause = self.pause_after(fault, failures);
         let error = fault.to_string();
-        if let Some(Down { lasted, failures }) = self.views.warninglists().failed(&error) {
+        if let Some(Down { lasted, failures }) =
+            self.views.warninglists().failed(self.source(), &error)
+        {
             tracing::warn!(
                 event = LogEvent::WarninglistsFailing.word(),
                 error,
@@ -77,7 +79,7 @@ impl RestIntake {
     /// Reads the lists that changed. A list stays if the index shows it as before, unless the feed told of
     /// it: the index does not show every change.
     async fn refresh_lists(&self, told: &BTreeSet<u64>) -> Result<(), IntakeFault> {
-        let known: HashMap<u64, Arc<List>> = match self.views.warninglists().now() {
+        let known: HashMap<u64, Arc<List>> = match self.views.warninglists().of(self.source()) {
             InForce::Unused | InForce::Pending => HashMap::new(),
             InForce::Lists(lists) => {
                 lists.iter().map(|list| (list.head.id, Arc::clone(list))).collect()

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::config::Guard;
 use crate::config::{LedgerConfig, OnUnpublish};
 use crate::ledger::apply::Application;
 use crate::ledger::begin::{self, Begun};
@@ -17,8 +18,11 @@ use crate::ledger::tables::claims::ClaimGroup;
 use crate::ledger::tables::events::{self, DeletedAt, ShownHead};
 use crate::ledger::tables::packed::UnpackedBody;
 use crate::ledger::withdraw::{self, Ending};
-use crate::ledger::{Ledger, Member, Unit, Views, beside};
+use crate::ledger::{Adopted, InForce, Ledger, Member, Unit, Views, beside, load_warninglists};
+use crate::ledger::{ForgottenSource, Telling};
+use crate::pure::explain::{ExplainLine, Teller};
 use crate::pure::stix::{Identity, Withdraw};
+use crate::pure::warninglist::{List, ListHead, ListKind, Lists, Texts};
 
 const NOW: i64 = 1_795_000_000_000;
 
@@ -402,6 +406,22 @@ async fn what_is_gone_for_good_says_nothing_any_more() {
 }
 
 #[tokio::test]
+async fn a_source_that_is_forgotten_says_nothing_any_more() {
+    let mut world = World::new().await;
+    let disputed = sighted(domain(2, "more", 0), &[(1, "1", 1)]);
+    world.show("a", How::Pushed, 0, vec![domain(1, "evil", 0), domain(2, "more", 0)]).await;
+    world.show("b", How::Pushed, 0, vec![disputed]).await;
+    world.take_back("b", 1, 5, false).await;
+    assert_eq!(world.live().await, ["more"]);
+    let World { ledger, views, .. } = &world;
+    let forgotten = ledger.forget_source(views, "b", &["a".to_owned()]).await.unwrap();
+    assert!(matches!(forgotten, ForgottenSource::Done { events: 1, .. }), "{forgotten:?}");
+    assert_eq!(world.live().await, ["evil", "more"]);
+    let bodies = world.bodies("default").await;
+    assert!(bodies.iter().all(|body| body["confidence"] == 51), "{bodies:?}");
+}
+
+#[tokio::test]
 async fn the_strictest_marking_of_any_copy_decides_and_is_sent() {
     let mut world = World::new().await;
     let amber = "marking-definition--f88d31f6-486f-44da-b317-01333bde0b82";
@@ -510,6 +530,146 @@ async fn an_event_of_two_sources_is_one_reference() {
     let url = format!("https://a.example/events/view/{EVENT}");
     assert_eq!(references.as_array().unwrap().len(), 1, "{references}");
     assert_eq!(references[0]["url"], url);
+}
+
+impl World {
+    /// What `explain` tells of the attributes that claim a domain, as text and as JSON.
+    async fn explained(&self, name: &str) -> [String; 2] {
+        let (tell, mut told) = mpsc::channel(100);
+        let telling = Telling { now: self.now, stix: false };
+        let value = format!("{name}.example");
+        self.ledger.explain(&self.views, &value, telling, tell).await.unwrap();
+        let mut tellers = [Teller::new(false), Teller::new(true)];
+        let mut texts = [String::new(), String::new()];
+        while let Some(line) = told.recv().await {
+            let ExplainLine::Story(story) = line else { panic!("{line:?}") };
+            for (teller, text) in tellers.iter_mut().zip(&mut texts) {
+                text.push_str(&teller.tell(&story));
+            }
+        }
+        texts
+    }
+}
+
+#[tokio::test]
+async fn explain_names_the_sources_and_what_outdates_or_forbids() {
+    let mut world = World::new().await;
+    world.show("a", How::Pushed, 0, vec![domain(1, "evil", 0), domain(2, "evil", 0)]).await;
+    world.show("b", How::Pushed, 5, vec![domain(1, "evil", 5)]).await;
+    let [text, json] = world.explained("evil").await;
+    let time = crate::pure::explain::time((FIRST + 5) * 1_000);
+    let outdated = format!(
+        "outdated (another MISP shows a newer version of the attribute; changed in b {time})"
+    );
+    assert!(text.contains(&outdated), "{text}");
+    assert!(text.contains("in MISP     source a, ") && text.contains("in MISP     source b, "));
+    assert!(text.contains("\"an event\" of source b"), "{text}");
+    assert!(text.contains("kept by the claims of a, b"), "{text}");
+    assert!(json.contains(r#""source":"a""#) && json.contains(r#""kept_by":["a","b"]"#), "{json}");
+    let red = tagged(domain(1, "evil", 5), "tlp:red");
+    world.show("a", How::Pushed, 6, vec![red]).await;
+    let [text, _] = world.explained("evil").await;
+    assert!(text.contains("; marked so in a)"), "{text}");
+    world.take_back("a", 1, 9, false).await;
+    let [text, _] = world.explained("evil").await;
+    assert!(text.contains("; taken back in a "), "{text}");
+}
+
+/// One list, with one name of a domain.
+fn lists(name: &str) -> Arc<Lists> {
+    let head = ListHead {
+        id: 1,
+        name: "Known good".into(),
+        kind: ListKind::String,
+        category: "false_positive".into(),
+        version: "1".into(),
+        entries: None,
+        types: vec!["domain".into()],
+    };
+    let entry = format!("{name}.example");
+    let list = List::new(head, Texts::of([entry.as_str()]).unwrap()).unwrap();
+    Arc::new(Lists::new(vec![Arc::new(list)]))
+}
+
+impl World {
+    async fn adopt(&self, source: &str, name: &str, most: u64) -> Adopted {
+        let window = Duration::from_secs(86_400);
+        let guard = Guard { max: most, percent: 0, window };
+        let World { ledger, views, .. } = self;
+        ledger.adopt(views, lists(name), source, Some(&guard)).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_warninglists_of_each_source_apply_to_every_claim() {
+    let mut world = World::new().await;
+    let pending = ["a", "b"].map(|source| (source.to_owned(), InForce::Pending));
+    world.views = world.views.under(pending.into_iter().collect());
+    world.show("a", How::Pushed, 0, vec![domain(1, "evil", 0), domain(2, "good", 0)]).await;
+    world.show("b", How::Pushed, 0, vec![domain(3, "fine", 0), domain(4, "evil", 0)]).await;
+    let live = async |world: &World| {
+        let rows = world.ledger.read(|tx| tx.rows(&LIVE, &values!["default"])).await.unwrap();
+        let rows: Vec<(Uuid, i64, UnpackedBody)> = rows;
+        let has = |name: &str| rows.iter().any(|(.., body)| body.0.contains(name));
+        ["evil", "good", "fine"].into_iter().filter(|name| has(name)).collect::<Vec<_>>()
+    };
+    assert_eq!(live(&world).await, NONE, "all wait");
+    // What waits for the lists of its own source alone waits on, and the others do not.
+    assert_eq!(world.adopt("a", "good", 5).await, Adopted::First);
+    assert_eq!(live(&world).await, ["evil"]);
+    assert_eq!(world.adopt("b", "none", 5).await, Adopted::First);
+    assert_eq!(live(&world).await, ["evil", "fine"]);
+    // The lists of the one replace only its own, and apply to what the other claims.
+    let adopted = world.adopt("b", "evil", 5).await;
+    assert!(matches!(adopted, Adopted::InForce { .. }), "{adopted:?}");
+    assert_eq!(live(&world).await, ["fine"]);
+    // The guard holds what would withdraw too much, for each source by itself.
+    let adopted = world.adopt("b", "fine", 0).await;
+    assert_eq!(adopted, Adopted::Waiting { going: 1, news: true });
+    let waiting = world.ledger.waiting_warninglists_of_each().await.unwrap();
+    assert_eq!(waiting, [("b".to_owned(), 1)].into());
+    assert_eq!(live(&world).await, ["fine"]);
+    let World { ledger, views, .. } = &world;
+    assert!(ledger.release_warninglists(views, "a").await.unwrap().is_none());
+    let adopted = ledger.release_warninglists(views, "b").await.unwrap().unwrap();
+    assert!(matches!(adopted, Adopted::InForce { .. }), "{adopted:?}");
+    assert_eq!(live(&world).await, ["evil"]);
+    assert_eq!(ledger.waiting_warninglists().await.unwrap(), None);
+    // After a start each source has its own again.
+    let names = ["a".to_owned(), "b".to_owned()];
+    let kept = load_warninglists(world.folder.path(), &names);
+    let marks: Vec<[u8; 32]> = kept.values().map(|lists| lists.fingerprint()).collect();
+    assert_eq!(marks, [lists("good").fingerprint(), lists("fine").fingerprint()]);
+}
+
+#[tokio::test]
+async fn the_first_lists_of_another_source_pass_the_guard_too() {
+    let mut world = World::new().await;
+    let lists = [("a", InForce::Lists(lists("none"))), ("b", InForce::Pending)];
+    let lists = lists.map(|(source, lists)| (source.to_owned(), lists));
+    world.views = world.views.under(lists.into_iter().collect());
+    world.show("a", How::Pushed, 0, vec![domain(1, "evil", 0)]).await;
+    let adopted = world.adopt("b", "evil", 0).await;
+    assert_eq!(adopted, Adopted::Waiting { going: 1, news: true });
+}
+
+/// The files of a release with one source have other names.
+#[tokio::test]
+async fn the_lists_of_an_earlier_release_are_read_and_then_replaced() {
+    let world = World::new().await;
+    let folder = world.folder.path();
+    let before = folder.join("warninglists");
+    let mut file = std::fs::File::create(&before).unwrap();
+    lists("good").write(&mut file).unwrap();
+    let only = ["a".to_owned()];
+    assert_eq!(load_warninglists(folder, &only).len(), 1);
+    assert!(load_warninglists(folder, &["a".to_owned(), "b".to_owned()]).is_empty());
+    world.adopt("b", "fine", 5).await;
+    assert!(before.exists(), "it is the first source's");
+    world.adopt("a", "evil", 5).await;
+    assert!(!before.exists());
+    let kept = load_warninglists(folder, &only);
+    assert_eq!(kept["a"].fingerprint(), lists("evil").fingerprint());
 }
 
 #[tokio::test]

@@ -7,6 +7,10 @@ use crate::ledger::sql::{Result, Statement, Transaction, statements, values};
 
 statements! {
     EVENTS(Text, Integer) = "SELECT event FROM events WHERE source = $1 ORDER BY event LIMIT $2";
+    // Of what is said of attributes apart from claims, only what is kept for copies.
+    ATTRIBUTES(Text) =
+        "SELECT attribute FROM tombstones WHERE source = $1
+         UNION SELECT attribute FROM sightings WHERE source = $1";
     DELETE_EVENT(Text, Bytes) = "DELETE FROM events WHERE source = $1 AND event = $2";
     DELETE_TOMBSTONES(Text) = "DELETE FROM tombstones WHERE source = $1";
     DELETE_ANNOUNCED(Text) = "DELETE FROM announced WHERE source = $1";
@@ -30,6 +34,11 @@ pub(in crate::ledger) fn events(
     most: i64,
 ) -> Result<Vec<Uuid>> {
     tx.rows(&EVENTS, &values![source, most])
+}
+
+/// The attributes of which a source withdrew something, or that were sighted there.
+pub(in crate::ledger) fn attributes(tx: &Transaction<'_>, source: &str) -> Result<Vec<Uuid>> {
+    tx.rows(&ATTRIBUTES, &values![source])
 }
 
 /// Deletes an event that claims nothing any more.

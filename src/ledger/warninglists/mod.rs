@@ -2,12 +2,13 @@
 
 pub(super) mod file;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use file::ListsFile;
 pub use file::{copy, load};
 
 use super::Ledger;
@@ -17,35 +18,85 @@ use crate::pure::policy::{OnLists, Warned};
 use crate::pure::stix::Observable;
 use crate::pure::warninglist::Lists;
 
-/// The lists by which claims are judged.
+/// The lists of a source.
 #[derive(Debug, Clone, Default)]
 pub enum InForce {
     /// No policy asks for them, or there is no way to get them.
     #[default]
     Unused,
-    /// They were never loaded: claims wait.
+    /// They were never loaded: the source's claims wait.
     Pending,
     Lists(Arc<Lists>),
 }
 
-impl InForce {
-    /// What they say of a claim.
+/// The lists of all sources, by their names. Those of every source apply to every claim.
+#[derive(Debug, Clone, Default)]
+pub struct AllLists(BTreeMap<String, InForce>);
+
+impl AllLists {
+    /// What they say of a claim of this source. It waits for the lists of its own source alone: another source that is
+    /// down must not hold it up.
     #[must_use]
-    pub fn warned(&self, claim: &ClaimFacts, observable: &Observable) -> Warned {
-        match self {
-            Self::Unused => Warned::default(),
-            Self::Pending => Warned::Pending,
-            Self::Lists(lists) => Warned::On(OnLists::of(lists, claim, observable)),
+    pub fn warned(&self, source: &str, claim: &ClaimFacts, observable: &Observable) -> Warned {
+        if matches!(self.0.get(source), Some(InForce::Pending)) {
+            return Warned::Pending;
         }
+        let mut on = OnLists::default();
+        for (source, lists) in self.lists() {
+            on.add(source, lists, claim, observable);
+        }
+        let is_any = !(on.attribute.is_empty() && on.host.is_empty());
+        on.are_of_several = is_any && self.lists().nth(1).is_some();
+        Warned::On(on)
+    }
+
+    /// The lists of one source.
+    #[must_use]
+    pub fn of(&self, source: &str) -> InForce {
+        self.0.get(source).cloned().unwrap_or_default()
+    }
+
+    /// The same with other lists of one source.
+    pub(super) fn with(&self, source: &str, in_force: InForce) -> Self {
+        let mut all = self.clone();
+        all.0.insert(source.to_owned(), in_force);
+        all
+    }
+
+    /// Whether any source has lists.
+    pub(super) fn are_any(&self) -> bool {
+        self.lists().next().is_some()
+    }
+
+    fn lists(&self) -> impl Iterator<Item = (&str, &Lists)> {
+        self.0.iter().filter_map(|(source, in_force)| match in_force {
+            InForce::Lists(lists) => Some((source.as_str(), &**lists)),
+            InForce::Unused | InForce::Pending => None,
+        })
     }
 
     /// The mark under which the ledger remembers by which lists its claims were judged.
     pub(super) fn mark(&self) -> String {
-        match self {
-            Self::Unused => String::new(),
-            Self::Pending => "pending".to_owned(),
-            Self::Lists(lists) => mark(lists),
+        let marks = self.0.iter().filter_map(|(source, in_force)| match in_force {
+            InForce::Unused => None,
+            InForce::Pending => Some((source, "pending".to_owned())),
+            InForce::Lists(lists) => Some((source, mark(lists))),
+        });
+        let marks: Vec<(&String, String)> = marks.collect();
+        match marks.as_slice() {
+            // As with one source: its name decides nothing then.
+            [(_, only)] => only.clone(),
+            several => {
+                let each = several.iter().map(|(source, mark)| format!("{source}={mark}"));
+                each.collect::<Vec<_>>().join(" ")
+            }
         }
+    }
+}
+
+impl FromIterator<(String, InForce)> for AllLists {
+    fn from_iter<I: IntoIterator<Item = (String, InForce)>>(lists: I) -> Self {
+        Self(lists.into_iter().collect())
     }
 }
 
@@ -75,53 +126,21 @@ pub struct Warninglists(Arc<Mutex<SharedLists>>);
 
 #[derive(Debug, Default)]
 struct SharedLists {
-    in_force: InForce,
-    read_at: Option<i64>,
-    error: Option<String>,
-    outage: Outage,
+    in_force: Arc<AllLists>,
+    /// By source.
+    asked: BTreeMap<String, Asked>,
 }
 
-impl Warninglists {
-    #[must_use]
-    pub fn new(in_force: InForce) -> Self {
-        Self(Arc::new(Mutex::new(SharedLists { in_force, ..SharedLists::default() })))
-    }
-
-    #[must_use]
-    pub fn now(&self) -> InForce {
-        self.shared().in_force.clone()
-    }
-
-    pub(super) fn set(&self, in_force: InForce) {
-        self.shared().in_force = in_force;
-    }
-
-    /// MISP was asked, with success; the outage that this ends.
-    pub fn succeeded(&self, at: i64) -> Option<Down> {
-        let mut shared = self.shared();
-        shared.read_at = Some(at);
-        shared.error = None;
-        shared.outage.over(Instant::now())
-    }
-
-    /// MISP was asked in vain; the outage, if it is to be told.
-    pub fn failed(&self, error: &str) -> Option<Down> {
-        let mut shared = self.shared();
-        shared.error = Some(error.to_owned());
-        shared.outage.failed(error, Instant::now())
-    }
-
-    /// `None`: they are not used.
-    #[must_use]
-    pub fn state(&self) -> Option<ListsState> {
-        let shared = self.shared();
+impl SharedLists {
+    fn state_of(&self, source: &str) -> Option<ListsState> {
+        let asked = self.asked.get(source);
         let state = |pending| ListsState {
             pending,
-            read_at: shared.read_at,
-            error: shared.error.clone(),
+            read_at: asked.and_then(|asked| asked.read_at),
+            error: asked.and_then(|asked| asked.error.clone()),
             ..ListsState::default()
         };
-        match &shared.in_force {
+        match self.in_force.of(source) {
             InForce::Unused => None,
             InForce::Pending => Some(state(true)),
             InForce::Lists(lists) => {
@@ -135,36 +154,138 @@ impl Warninglists {
             }
         }
     }
+}
+
+/// How it went when a source was asked for its lists.
+#[derive(Debug, Default)]
+struct Asked {
+    read_at: Option<i64>,
+    error: Option<String>,
+    outage: Outage,
+}
+
+impl Warninglists {
+    #[must_use]
+    pub fn new(in_force: AllLists) -> Self {
+        let in_force = Arc::new(in_force);
+        Self(Arc::new(Mutex::new(SharedLists { in_force, ..SharedLists::default() })))
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Arc<AllLists> {
+        Arc::clone(&self.shared().in_force)
+    }
+
+    /// The lists of one source.
+    #[must_use]
+    pub fn of(&self, source: &str) -> InForce {
+        self.shared().in_force.of(source)
+    }
+
+    pub(super) fn set(&self, source: &str, in_force: InForce) {
+        let mut shared = self.shared();
+        shared.in_force = Arc::new(shared.in_force.with(source, in_force));
+    }
+
+    /// A source was asked, with success; the outage that this ends.
+    pub fn succeeded(&self, source: &str, at: i64) -> Option<Down> {
+        let mut shared = self.shared();
+        let asked = shared.asked.entry(source.to_owned()).or_default();
+        asked.read_at = Some(at);
+        asked.error = None;
+        asked.outage.over(Instant::now())
+    }
+
+    /// A source was asked in vain; the outage, if it is to be told.
+    pub fn failed(&self, source: &str, error: &str) -> Option<Down> {
+        let mut shared = self.shared();
+        let asked = shared.asked.entry(source.to_owned()).or_default();
+        asked.error = Some(error.to_owned());
+        asked.outage.failed(error, Instant::now())
+    }
+
+    /// How it is with the lists of all sources together. `None`: they are not used.
+    #[must_use]
+    pub fn state(&self) -> Option<ListsState> {
+        let shared = self.shared();
+        let sources = shared.in_force.0.keys();
+        let states: Vec<(&String, ListsState)> =
+            sources.filter_map(|source| Some((source, shared.state_of(source)?))).collect();
+        let mut all = ListsState::default();
+        for (source, one) in &states {
+            all.pending |= one.pending;
+            all.lists += one.lists;
+            all.entries += one.entries;
+            // One that was not read for long is not hidden by the others.
+            all.read_at = match (all.read_at, one.read_at) {
+                (Some(known), Some(at)) => Some(at.min(known)),
+                (known, at) => known.or(at),
+            };
+            let told = |error: &String| match states.len() {
+                1 => error.clone(),
+                _ => format!("{source}: {error}"),
+            };
+            all.error = all.error.take().or_else(|| one.error.as_ref().map(told));
+            all.unreadable.extend(one.unreadable.iter().cloned());
+        }
+        all.unreadable.sort_unstable();
+        all.unreadable.dedup();
+        (!states.is_empty()).then_some(all)
+    }
+
+    /// How it is with the lists of one source. `None`: they are not used.
+    #[must_use]
+    pub fn state_of(&self, source: &str) -> Option<ListsState> {
+        self.shared().state_of(source)
+    }
 
     fn shared(&self) -> MutexGuard<'_, SharedLists> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Lists of which MISP said that they changed, by their numbers.
+/// Lists of which their MISPs said that they changed.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    ids: Mutex<BTreeSet<u64>>,
-    news: tokio::sync::Notify,
+    /// By source.
+    sources: Mutex<BTreeMap<String, ToldOfSource>>,
+    /// Held while lists come into force: what two sources bring at a time is judged one after the other.
+    pub adopting: tokio::sync::Mutex<()>,
+}
+
+/// By their numbers.
+#[derive(Debug, Default)]
+struct ToldOfSource {
+    ids: BTreeSet<u64>,
+    news: Arc<tokio::sync::Notify>,
+}
+
+impl Told {
+    fn of<T>(&self, source: &str, look: impl FnOnce(&mut ToldOfSource) -> T) -> T {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        look(sources.entry(source.to_owned()).or_default())
+    }
 }
 
 impl Ledger {
-    /// MISP says that a list changed, or was switched on or off.
-    pub(super) fn note_warninglist(&self, id: Option<u64>) {
-        let told = &self.shared.told;
-        told.ids.lock().unwrap_or_else(PoisonError::into_inner).extend(id);
-        // `notify_one` keeps the news for a task that does not wait just now.
-        told.news.notify_one();
+    /// A source says that one of its lists changed, or was switched on or off.
+    pub(super) fn note_warninglist(&self, source: &str, id: Option<u64>) {
+        self.shared.told.of(source, |told| {
+            told.ids.extend(id);
+            // `notify_one` keeps the news for a task that does not wait just now.
+            told.news.notify_one();
+        });
     }
 
-    /// Completes when MISP has said that a list changed, now or since the last call.
-    pub async fn warninglist_told(&self) {
-        self.shared.told.news.notified().await;
+    /// Completes when a source has said that a list changed, now or since the last call.
+    pub async fn warninglist_told(&self, source: &str) {
+        let news = self.shared.told.of(source, |told| Arc::clone(&told.news));
+        news.notified().await;
     }
 
-    /// The lists of which MISP said so since the last call.
+    /// The lists of which a source said so since the last call.
     #[must_use]
-    pub fn take_told(&self) -> BTreeSet<u64> {
-        std::mem::take(&mut *self.shared.told.ids.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take_told(&self, source: &str) -> BTreeSet<u64> {
+        self.shared.told.of(source, |told| std::mem::take(&mut told.ids))
     }
 }

@@ -129,6 +129,7 @@ impl DocumentStories {
         let other = |((of, claim), reason): (&(usize, Claim), Option<Reason>)| {
             let event = self.event_of(*of)?;
             Some(Other {
+                source: None,
                 event: event.uuid,
                 info: event.info.clone(),
                 attribute: claim.attribute,
@@ -146,6 +147,7 @@ impl DocumentStories {
             others,
             more,
             indicator: verdict.indicator.and_then(|merged| indicated(claims, &merged, rules)),
+            kept_by: Vec::new(),
         })
     }
 

@@ -16,11 +16,14 @@ pub use text::{StoryLine, Teller, heading, lines, standing, time};
 pub use verdict::{InSentinel, Presence};
 
 use crate::pure::convert::{ClaimFacts, EventFacts, Reason};
-use crate::pure::policy::{SideFacts, Warned};
+use crate::pure::policy::{Judge, ListOfSource, SideFacts, Warned};
 
 /// What one attribute of MISP became.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Story {
+    /// The MISP that shows it, where the relay reads several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     pub event: EventOf,
     pub attribute: Uuid,
     #[serde(rename = "type")]
@@ -80,14 +83,19 @@ impl From<Reason> for Why {
 
 impl Why {
     /// Makes the reason, and names the warninglists if they are its cause.
-    pub fn knowing(reason: Reason, side_facts: &SideFacts) -> Self {
+    pub fn knowing(reason: Reason, side_facts: &SideFacts, judge: &Judge) -> Self {
         let mut why = Self::from(reason);
-        let lists = match (&side_facts.warned, reason) {
-            (Warned::On(lists), Reason::Warninglist) => &lists.attribute,
-            (Warned::On(lists), Reason::SharedHost) => &lists.host,
+        let (lists, on) = match (&side_facts.warned, reason) {
+            (Warned::On(on), Reason::Warninglist) => (&on.attribute, on),
+            (Warned::On(on), Reason::SharedHost) => (&on.host, on),
             _ => return why,
         };
-        why.words = format!("{}; {}", why.words, lists.join(", "));
+        let told = |list: &ListOfSource| match on.are_of_several {
+            true => format!("{} (from {})", list.name, list.source),
+            false => list.name.clone(),
+        };
+        let lists = lists.iter().filter(|list| judge.counts_list(list)).map(told);
+        why.words = format!("{}; {}", why.words, lists.collect::<Vec<_>>().join(", "));
         why
     }
 }
@@ -118,6 +126,9 @@ pub struct ClaimVerdict {
     pub more: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub indicator: Option<Indicated>,
+    /// Where the relay reads several MISPs: those whose claims count, and so keep the indicator.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_by: Vec<String>,
 }
 
 /// The most other attributes that are listed.
@@ -126,6 +137,9 @@ pub const MAX_OTHERS: usize = 10;
 /// Another attribute that claims the same observable.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Other {
+    /// The MISP that shows it, where the relay reads several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     pub event: Uuid,
     pub info: String,
     pub attribute: Uuid,

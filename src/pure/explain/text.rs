@@ -120,8 +120,10 @@ impl Block {
     fn in_misp(&mut self, story: &Story) {
         let to_ids = if story.to_ids { "to_ids" } else { "no to_ids" };
         let object = story.object.as_ref().map(|name| format!("in an object {name:?}"));
+        let source = story.source.as_ref().map(|source| format!("source {source}"));
         let changed = format!("changed {}", time(story.timestamp.saturating_mul(1_000)));
-        let words = [&story.category, to_ids, &object.unwrap_or_default(), &changed];
+        let (source, object) = (source.unwrap_or_default(), object.unwrap_or_default());
+        let words = [&source, &story.category, to_ids, &object, &changed];
         let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
         self.line("in MISP", &words.join(", "));
         if !story.tags.is_empty() {
@@ -150,13 +152,18 @@ impl Block {
         if let Some(indicated) = &seen.indicator {
             self.indicated(indicated);
         }
+        if !seen.kept_by.is_empty() {
+            self.line("", &format!("kept by the claims of {}", seen.kept_by.join(", ")));
+        }
     }
 
     fn other(&mut self, other: &Other) {
-        let Other { event, info, attribute, withheld } = other;
+        let Other { source, event, info, attribute, withheld } = other;
+        let source = source.as_ref().map(|source| format!(" of source {source}"));
         let withheld = withheld.as_ref().map(|why| format!(" (withheld: {})", why.reason));
         let words = format!(
-            "also claimed by attribute {attribute} of event {event} {info:?}{}",
+            "also claimed by attribute {attribute} of event {event} {info:?}{}{}",
+            source.unwrap_or_default(),
             withheld.unwrap_or_default()
         );
         self.line("", &words);

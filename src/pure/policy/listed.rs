@@ -2,17 +2,25 @@
 //! and also the value that is sent, under its own type: most lists of host names do not cover the type
 //! `hostname|port`, but of such an attribute the host name is sent.
 
-use super::OnLists;
+use super::{ListOfSource, OnLists};
 use crate::pure::convert::{self, ClaimFacts};
 use crate::pure::stix::Observable;
 use crate::pure::warninglist::Lists;
 
 impl OnLists {
-    /// The lists that a claim is on.
-    pub fn of(lists: &Lists, claim: &ClaimFacts, observable: &Observable) -> Self {
-        let attribute = listed(lists, claim, observable).into_iter().map(str::to_owned).collect();
+    /// Adds the lists of a source that a claim is on, whichever source makes the claim.
+    pub fn add(
+        &mut self,
+        source: &str,
+        lists: &Lists,
+        claim: &ClaimFacts,
+        observable: &Observable,
+    ) {
+        let of_source =
+            |name: &str| ListOfSource { source: source.to_owned(), name: name.to_owned() };
+        self.attribute.extend(listed(lists, claim, observable).into_iter().map(of_source));
         let host = observable.url_host().into_iter().flat_map(|host| lists.holding(host));
-        Self { attribute, host: host.map(|list| list.head.name.clone()).collect() }
+        self.host.extend(host.map(|list| of_source(&list.head.name)));
     }
 }
 
@@ -164,8 +172,10 @@ mod tests {
         ]);
         let claim = ClaimFacts { kind: "url".into(), ..ClaimFacts::default() };
         let url = Observable::new("url:value", "http://www.example.com/a");
-        let OnLists { attribute, host } = OnLists::of(&lists, &claim, &url);
-        assert_eq!((attribute, host), (vec!["list 1".to_owned()], vec!["list 2".to_owned()]));
+        let mut on = OnLists::default();
+        on.add("own", &lists, &claim, &url);
+        let of_own = |name: &str| ListOfSource { source: "own".into(), name: name.into() };
+        assert_eq!((on.attribute, on.host), (vec![of_own("list 1")], vec![of_own("list 2")]));
     }
 
     #[test]

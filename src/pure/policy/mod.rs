@@ -23,7 +23,7 @@ mod words;
 pub use judge::{Judge, TagVerdict};
 pub use loosened::loosened;
 pub use marks::{CHATHAM_HOUSE, Decided, Mark};
-pub use side_facts::{OnLists, SideFacts, Warned};
+pub use side_facts::{ListOfSource, OnLists, SideFacts, Warned};
 pub use spelling::{forms, is_same, spellings};
 pub use switches::{Switches, UrlForms};
 pub use tlp::{Tlp, Untagged};

@@ -25,13 +25,22 @@ pub enum Warned {
     On(OnLists),
 }
 
-/// The warninglists that a claim is on, by their names.
+/// The warninglists that a claim is on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OnLists {
     /// The lists that match its attribute, as MISP matches it.
-    pub attribute: Vec<String>,
+    pub attribute: Vec<ListOfSource>,
     /// The lists that have the exact host of its URL as an entry.
-    pub host: Vec<String>,
+    pub host: Vec<ListOfSource>,
+    /// Whether more than one source has lists.
+    pub are_of_several: bool,
+}
+
+/// A warninglist of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListOfSource {
+    pub source: String,
+    pub name: String,
 }
 
 impl Default for Warned {

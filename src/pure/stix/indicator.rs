@@ -303,7 +303,7 @@ mod tests {
 
     use super::*;
     use crate::pure::convert::{ClaimFacts, Since, TagFacts};
-    use crate::pure::policy::{OnLists, Warned};
+    use crate::pure::policy::{ListOfSource, OnLists, Warned};
     use crate::pure::stix::{ClaimSource, ClaimTimes, Expiry};
     use crate::pure::stix::{ExpireFrom, TagRules};
 
@@ -611,6 +611,10 @@ mod tests {
         assert_eq!(json["indicator_types"], serde_json::json!(["malicious-activity"]));
     }
 
+    fn listed(name: &str) -> ListOfSource {
+        ListOfSource { source: "misp".to_owned(), name: name.to_owned() }
+    }
+
     /// What a claim's own warninglists say is never what was remembered of another claim.
     #[test]
     fn claims_of_one_event_are_labelled_by_their_own_warninglists() {
@@ -624,7 +628,7 @@ mod tests {
         for lists in [&["Alexa"][..], &["Cisco", "Umbrella"], &[]] {
             let mut one = admitted(&source, &facts, 1);
             one.side_facts.warned = Warned::On(OnLists {
-                attribute: lists.iter().map(|list| (*list).to_owned()).collect(),
+                attribute: lists.iter().map(|list| listed(list)).collect(),
                 ..OnLists::default()
             });
             let merged = merger.merge(&mut memo, Uuid::nil(), &observable, &[one]).unwrap();

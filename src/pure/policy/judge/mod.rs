@@ -12,7 +12,7 @@ use super::registry::is_common_key;
 use super::routable::is_routable;
 use super::spelling::spellings;
 use super::switches::Switched;
-use super::{Decided, Mark, OnHit, OnLists, Policy, SideFacts, Tlp, Warned};
+use super::{Decided, ListOfSource, Mark, OnHit, OnLists, Policy, SideFacts, Tlp, Warned};
 use crate::pure::convert::{self, ClaimFacts, ClusterFacts, EventFacts, Reason, Sibling};
 use crate::pure::misp::{Audience, SHARING_GROUP};
 use crate::pure::stix::Observable;
@@ -169,12 +169,21 @@ impl Judge {
             return Ok(());
         }
         // It fails closed: before the lists are known, nothing says that the value is on none.
-        let Warned::On(OnLists { attribute, host }) = warned else {
+        let Warned::On(OnLists { attribute, host, .. }) = warned else {
             return Err(Reason::WarninglistsPending);
         };
         let is_enforced = self.policy.warninglists == OnHit::Enforce;
-        require(!is_enforced || attribute.is_empty(), Reason::Warninglist)?;
-        require(!host.iter().any(|list| self.shared_hosts.includes(list)), Reason::SharedHost)
+        let is_listed = attribute.iter().any(|list| self.counts_list(list));
+        require(!is_enforced || !is_listed, Reason::Warninglist)?;
+        let is_shared = |list: &&ListOfSource| self.shared_hosts.includes(&list.name);
+        let mut shared = host.iter().filter(is_shared);
+        require(!shared.any(|list| self.counts_list(list)), Reason::SharedHost)
+    }
+
+    /// Whether the lists of this one's source count in this view.
+    pub fn counts_list(&self, list: &ListOfSource) -> bool {
+        let from = &self.policy.warninglists_from;
+        from.is_empty() || from.contains(&list.source)
     }
 
     fn looks_at_hosts(&self) -> bool {
@@ -211,12 +220,13 @@ impl Judge {
             .filter(|one| one.is_default || allows(distributions, one.distribution))
     }
 
-    /// The warninglists that an admitted claim is labelled with.
-    pub fn labels<'b>(&self, side_facts: &'b SideFacts) -> &'b [String] {
-        match (self.policy.warninglists, &side_facts.warned) {
-            (OnHit::Label, Warned::On(lists)) => &lists.attribute,
+    /// The names of the warninglists that an admitted claim is labelled with.
+    pub fn labels<'b>(&self, side_facts: &'b SideFacts) -> impl Iterator<Item = &'b str> {
+        let lists = match (self.policy.warninglists, &side_facts.warned) {
+            (OnHit::Label, Warned::On(lists)) => &lists.attribute[..],
             (OnHit::Label, Warned::Pending) | (OnHit::Enforce | OnHit::Off, _) => &[],
-        }
+        };
+        lists.iter().filter(|list| self.counts_list(list)).map(|list| list.name.as_str())
     }
 
     /// The score of decaying models, where it counts.

@@ -86,6 +86,16 @@ impl Judge {
         levels.max().unwrap_or(self.policy.tlp_untagged.judged())
     }
 
+    /// Whether tags of these names say a level that may not leave.
+    pub fn is_too_strict<'t>(&self, names: impl Iterator<Item = &'t str>) -> bool {
+        let marks = names.filter_map(|name| self.marks.read(name));
+        let mut too_strict = marks.filter(|mark| match mark {
+            Mark::Level(level) => *level > self.policy.tlp_max,
+            Mark::HidesSource => false,
+        });
+        too_strict.next().is_some()
+    }
+
     /// The strictest level of the tags, or the level of `policy.tlp_untagged` if no tag has one.
     pub(super) fn level(&self, tags: TagVerdict) -> Tlp {
         tags.strictest.unwrap_or(self.policy.tlp_untagged.judged())

@@ -368,7 +368,7 @@ fn a_claim_on_a_warninglist_stays_or_is_labelled_and_waits_while_they_are_unknow
         let side_facts = SideFacts { warned: warned.clone(), ..SideFacts::default() };
         let found = judge.admit(&EventFacts::default(), &claim, &observable, &side_facts);
         assert_eq!(found, verdict, "{warninglists:?} {warned:?}");
-        assert_eq!(judge.labels(&side_facts).len(), labels, "{warninglists:?} {warned:?}");
+        assert_eq!(judge.labels(&side_facts).count(), labels, "{warninglists:?} {warned:?}");
     }
     // What else forbids it comes first: it need not wait for lists.
     let judge = Judge::new(&Policy { never: vec!["8.8.8.8".into()], ..open_policy() });
@@ -473,8 +473,39 @@ fn what_never_leaves_is_not_told_beside_another_attribute_however_it_is_spelled(
 }
 
 fn on(attribute: &[&str], host: &[&str]) -> Warned {
-    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    Warned::On(OnLists { attribute: owned(attribute), host: owned(host) })
+    let own = |name: &&str| ListOfSource { source: "own".to_owned(), name: (*name).to_owned() };
+    let of = |names: &[&str]| names.iter().map(own).collect();
+    Warned::On(OnLists { attribute: of(attribute), host: of(host), are_of_several: false })
+}
+
+#[test]
+fn only_the_lists_of_the_named_sources_count() {
+    let claim = ClaimFacts { to_ids: true, ..ClaimFacts::default() };
+    let observable = Observable::new("url:value", "https://files.example/bad");
+    let verdict = |from: &[&str], warninglists, warned| {
+        let policy = Policy {
+            warninglists,
+            warninglists_from: from.iter().map(|name| (*name).to_owned()).collect(),
+            shared_host_lists: vec!["top hosts".to_owned()],
+            ..open_policy()
+        };
+        let side_facts = SideFacts { warned, ..SideFacts::default() };
+        let judge = Judge::new(&policy);
+        let verdict = judge.admit(&EventFacts::default(), &claim, &observable, &side_facts);
+        (verdict, judge.labels(&side_facts).count())
+    };
+    let listed = || on(&["Resolvers"], &[]);
+    let shared = || on(&[], &["top hosts"]);
+    for from in [&[][..], &["own"], &["sector", "own"]] {
+        let enforced = verdict(from, OnHit::Enforce, listed());
+        assert_eq!(enforced, (Err(Reason::Warninglist), 0));
+        assert_eq!(verdict(from, OnHit::Label, listed()), (Ok(()), 1));
+        assert_eq!(verdict(from, OnHit::Label, shared()), (Err(Reason::SharedHost), 0));
+    }
+    for warninglists in [OnHit::Enforce, OnHit::Label] {
+        assert_eq!(verdict(&["sector"], warninglists, listed()), (Ok(()), 0));
+        assert_eq!(verdict(&["sector"], warninglists, shared()), (Ok(()), 0));
+    }
 }
 
 #[test]
