@@ -184,6 +184,8 @@ pub enum LogEvent {
     EventResumed,
     /// The last run did not end in order. MISP is asked what was lost.
     LastRunBroken,
+    /// The ledger was restored from a copy. MISP is asked what came after the copy was made.
+    LedgerRestored,
     /// The ledger cannot be written: notices are lost. Free disk space, or mend the file.
     LedgerFailing,
     /// The ledger can be written again.

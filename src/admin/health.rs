@@ -158,7 +158,7 @@ fn in_ledger(ledger: &LedgerStatus, sources: &[SourceMeans]) -> Vec<Finding> {
         Finding::new(Part::Target(target), "rejected", words)
     });
     // Only REST can read again what was missed.
-    let again = "publish again in MISP what was published or withdrawn then";
+    let again = "publish again in MISP what was published or withdrawn then, then `release --gaps`";
     let has_all_keys = sources.iter().all(|source| source.means.rest);
     let remedy = if has_all_keys { "catch-up heals it by itself" } else { again };
     let missed = Count(ledger.gaps.iter().map(|gap| gap.times).sum::<i64>(), "time");

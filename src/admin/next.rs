@@ -51,7 +51,8 @@ pub(super) fn next(relay: Option<&RelayStatus>, ledger: &LedgerStatus) -> Option
     let is_without_rest = !relay.has_all_keys();
     if is_without_rest && !ledger.gaps.is_empty() {
         return Some(
-            "Publish again in MISP what was published or withdrawn during the gaps.".to_owned(),
+            "Publish again in MISP what was published or withdrawn during the gaps, then `misp-sentinel-relay release --gaps`."
+                .to_owned(),
         );
     }
     if is_without_rest {

@@ -254,6 +254,7 @@ pub fn routes() -> Router<Control> {
         .merge(route(&release::HELD))
         .merge(route(&release::RELEASE))
         .merge(route(&release::RELEASE_WARNINGLISTS))
+        .merge(route(&release::RELEASE_GAPS))
         .merge(route(&suppress::SUPPRESS))
         .merge(route(&suppress::UNSUPPRESS))
         .merge(route(&suppress::SUPPRESSED))

@@ -1,6 +1,6 @@
 //! The command `held` lists the claims that the guard keeps although MISP no longer shows them. The command
-//! `release` ends them. It can also tell the relay that MISP is right to show no events, or that its new
-//! warninglists are right.
+//! `release` ends them. It can also tell the relay that MISP is right to show no events, that its new warninglists
+//! are right, or that gaps need no healing.
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::output::{print, time};
 use super::{ConfigSource, door};
 use crate::admin::{Needs, Nothing, Request, Services, SourceServices};
-use crate::ledger::{Adopted, Held, Ledger, SqlResult, may_empty};
+use crate::ledger::{Adopted, GapStatus, Held, Ledger, SqlResult, may_empty};
 use crate::log_event::LogEvent;
 use crate::pure::count::Count;
 use crate::pure::safe;
@@ -76,6 +76,11 @@ pub struct ReleaseOptions {
     /// Put the warninglists into force that the guard keeps waiting: MISP is right about them
     #[arg(long, conflicts_with_all = ["event", "empty"])]
     pub warninglists: bool,
+
+    /// Close all gaps although nothing healed them: without misp.key no catch-up does. Publish again in MISP first
+    /// what was published or withdrawn then
+    #[arg(long, conflicts_with_all = ["event", "empty", "warninglists"])]
+    pub gaps: bool,
 }
 
 /// How long a look at MISP may find it empty after the operator allowed it, milliseconds.
@@ -179,6 +184,57 @@ async fn adopt(services: &Services) -> anyhow::Result<Option<usize>> {
     Ok(Some(withdrawn))
 }
 
+/// The request to close all gaps without a catch-up. The answer is those that it closed.
+pub(super) const RELEASE_GAPS: Request<Nothing, Vec<GapStatus>> =
+    Request::change("/release-gaps", Needs::Targets, |services, _| Box::pin(close(services)));
+
+async fn close(services: &Services) -> anyhow::Result<Vec<GapStatus>> {
+    // Closed by hand, the gap of a source with a key would not be healed any more.
+    let has_key = |source: &SourceServices| source.means.rest;
+    ensure!(
+        !services.sources.iter().all(has_key),
+        "misp.key is set, so a catch-up heals the gaps and closes them by itself"
+    );
+    let mut closed = Vec::new();
+    for source in services.sources.iter() {
+        if !has_key(source) {
+            let gaps = services.ledger.close_gaps(&source.name).await;
+            closed.extend(gaps.context("the ledger cannot be written")?);
+        }
+    }
+    for GapStatus { intake, reason, since, until, times } in &closed {
+        tracing::warn!(
+            event = LogEvent::OperatorRelease.word(),
+            intake,
+            reason,
+            since = time(*since),
+            until = time(*until),
+            times,
+            "A gap is closed, as an operator asked. What MISP published or withdrew then may be missing until it is published again"
+        );
+    }
+    Ok(closed)
+}
+
+fn gap_line(gap: &GapStatus) -> String {
+    let GapStatus { intake, reason, since, until, times } = gap;
+    let (since, until, times) = (time(*since), time(*until), Count(*times, "time"));
+    let line = format!("{intake}: {reason}, {times}, from {since} to {until}");
+    format!("{}\n", safe::line(&line))
+}
+
+async fn release_gaps(settings: &ConfigSource) -> anyhow::Result<()> {
+    let (closed, _) = door::ask(settings, &RELEASE_GAPS, Nothing {}).await?;
+    if closed.is_empty() {
+        return print("No gap is open.\n");
+    }
+    let lines: String = closed.iter().map(gap_line).collect();
+    let count = Count(closed.len(), "gap");
+    print(&format!(
+        "{lines}Closed: {count}. Nothing was healed: what MISP published or withdrew then may be missing until it is published again there.\n"
+    ))
+}
+
 /// Ends what the guard keeps, or accepts that MISP is as empty as it looks.
 ///
 /// # Errors
@@ -186,6 +242,9 @@ async fn adopt(services: &Services) -> anyhow::Result<Option<usize>> {
 pub async fn release(settings: &ConfigSource, options: ReleaseOptions) -> anyhow::Result<()> {
     if options.warninglists {
         return release_warninglists(settings).await;
+    }
+    if options.gaps {
+        return release_gaps(settings).await;
     }
     let empty = options.release.empty;
     let (released, _) = door::ask(settings, &RELEASE, options.release).await?;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::excerpt::Excerpt;
 use super::mistake::{Mistake, Mistakes, Problem, SettingOrigin};
 use super::unreadable::why_unreadable;
 
@@ -219,13 +220,15 @@ fn read_file(path: &Path) -> Result<Leaves, Mistakes> {
     parse(&text, &SettingOrigin::File(path.to_path_buf()))
 }
 
-/// Parses TOML. The message of a syntax error leaves out the line that it quotes, which may hold a secret.
+/// Parses TOML. In place of the line that a syntax error quotes stands one without what may be a secret.
 fn parse(text: &str, origin: &SettingOrigin) -> Result<Leaves, Mistakes> {
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         let key = format!("line {line}, column {column}");
         let summary = error.message().lines().next().unwrap_or_default();
-        Mistakes::from(Mistake::new(&key, origin.clone(), format!("no TOML: {summary}")))
+        let excerpt = Excerpt::of(text, line, column).map(Box::new);
+        let problem = Problem { excerpt, ..Problem::new(format!("no TOML: {summary}")) };
+        Mistakes::from(Mistake::new(&key, origin.clone(), problem))
     })?;
     let mut leaves = Leaves::new();
     flatten("", table, origin, &mut leaves);

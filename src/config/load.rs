@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::address::https;
-use super::layers::{ConfigSource, lay};
-use super::mistake::{Mistakes, Problem};
+use super::layers::{ConfigSource, DEFAULT_FILE, lay};
+use super::mistake::{Mistake, Mistakes, Problem, SettingOrigin};
 use super::reader::Reader;
 use super::secret::FoundSecrets;
 use super::values::uuid;
@@ -60,7 +60,18 @@ impl ConfigSource {
         // All secrets have been read by now, so `lookups` is complete.
         config.lookups.clone_from(&reader.lookups);
         check::across(&config, &mut reader);
-        Mistakes::or(reader.finish(), config)
+        Mistakes::or(reader.finish(), config).map_err(|mistakes| self.tell_if_empty(mistakes))
+    }
+
+    /// Tells, before what is missing, that there is no configuration at all.
+    fn tell_if_empty(&self, mistakes: Mistakes) -> Mistakes {
+        if self.used_file().is_some() || !self.variables().is_empty() {
+            return mistakes;
+        }
+        let none = format!("there is none: no file {DEFAULT_FILE}, and no variable MSR_…");
+        let hint = "`misp-sentinel-relay init` asks for what is needed and writes one; --config FILE names another";
+        let none = Problem::new(none).hint(hint);
+        mistakes.after(Mistake::new("configuration", SettingOrigin::Default, none))
     }
 
     /// Reads only the settings that shape indicators. Intakes, targets and their secrets may be missing or

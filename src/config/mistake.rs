@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::excerpt::Excerpt;
+
 /// The layer that set a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingOrigin {
@@ -61,6 +63,9 @@ impl fmt::Display for Mistake {
             write!(f, " = {value}")?;
         }
         write!(f, ": {}", self.placed_problem())?;
+        if let Some(excerpt) = &self.problem.excerpt {
+            write!(f, "\n{excerpt}")?;
+        }
         if let Some(allowed) = &self.problem.allowed {
             write!(f, "\n    allowed: {allowed}")?;
         }
@@ -79,6 +84,8 @@ pub struct Problem {
     pub value: Option<String>,
     pub allowed: Option<String>,
     pub hint: Option<String>,
+    /// The place in the file, with nothing that may be a secret.
+    pub excerpt: Option<Box<Excerpt>>,
 }
 
 impl<T: Into<String>> From<T> for Problem {
@@ -127,6 +134,12 @@ impl Mistakes {
     /// Returns `read` if there are no mistakes.
     pub(super) fn or<T>(mistakes: Vec<Mistake>, read: T) -> Result<T, Self> {
         if mistakes.is_empty() { Ok(read) } else { Err(Self::new(mistakes)) }
+    }
+
+    /// Puts a mistake before all others.
+    pub(super) fn after(mut self, first: Mistake) -> Self {
+        self.0.insert(0, first);
+        self
     }
 
     pub fn list(&self) -> &[Mistake] {

@@ -9,6 +9,7 @@ mod check;
 mod cloud;
 mod credential;
 mod delivery;
+mod excerpt;
 mod layers;
 mod load;
 mod log;

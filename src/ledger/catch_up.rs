@@ -10,7 +10,7 @@ use super::sql::Result;
 use super::tables::claims::{self, STEP};
 use super::tables::cursors::{self, ListingCursor};
 use super::tables::events::{self, LastRead};
-use super::tables::gaps::{self, OpenGap, Span};
+use super::tables::gaps::{self, GapStatus, OpenGap, Span};
 use super::tables::keys::EventKey;
 use crate::metrics;
 use crate::notice::{Gap, GapReason};
@@ -68,6 +68,12 @@ impl Ledger {
     pub async fn open_gaps(&self, source: &str) -> Result<Vec<OpenGap>> {
         let source = source.to_owned();
         self.read(move |tx| gaps::open(tx, &source)).await
+    }
+
+    /// Closes all gaps of a source although nothing healed them, and returns them.
+    pub async fn close_gaps(&self, source: &str) -> Result<Vec<GapStatus>> {
+        let source = source.to_owned();
+        self.write(move |unit| gaps::close(unit, &source)).await
     }
 
     /// Closes these gaps, unless they went on meanwhile.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Ledger;
 use super::sql::Result;
+use super::tables::counters::{self, ClockTime};
 use super::tables::{events, settings};
 use crate::log_event::LogEvent;
 use crate::notice::{Gap, GapReason};
@@ -13,12 +14,19 @@ use crate::notice::{Gap, GapReason};
 /// before it is committed, or was still in memory at that time.
 const RUNNING: &str = "running";
 
+/// The setting that exists in a ledger that was restored from a copy, until its first run begins.
+pub(super) const RESTORED: &str = "restored";
+
 impl Ledger {
-    /// A run that reads these sources begins. If the last one did not end in order, a gap of each is recorded for
-    /// catch-up to heal.
+    /// A run that reads these sources begins. If the last one did not end in order, or the ledger was restored, a gap of
+    /// each is recorded for catch-up to heal.
     pub async fn begin_run(&self, sources: &[&str], now: i64) -> Result<()> {
-        let before = self.read(|tx| settings::value(tx, RUNNING)).await?;
-        if let Some(since) = before.and_then(|since| since.parse::<i64>().ok()) {
+        let running = self.read(|tx| settings::value(tx, RUNNING)).await?;
+        let running = running.and_then(|since| since.parse::<i64>().ok());
+        let is_restored = self.read(|tx| settings::value(tx, RESTORED)).await?.is_some();
+        // A copy of a ledger at rest ends where it noted the time last.
+        let latest = self.read(|tx| counters::time(tx, ClockTime::Latest)).await?;
+        if let Some(since) = running.or(is_restored.then_some(latest)) {
             // A clock that was ahead is right again.
             let since = since.min(now);
             let at = SystemTime::UNIX_EPOCH
@@ -34,12 +42,23 @@ impl Ledger {
             for source in sources {
                 self.record_gap(source, &gap, since, now).await?;
             }
-            tracing::warn!(
-                event = LogEvent::LastRunBroken.word(),
-                "The last run did not end in order. What it had received and not committed is lost, and a gap is noted"
-            );
+            if is_restored {
+                tracing::warn!(
+                    event = LogEvent::LedgerRestored.word(),
+                    "The ledger was restored from a copy. What came after the copy was made is not in it, and a gap is noted"
+                );
+            } else {
+                tracing::warn!(
+                    event = LogEvent::LastRunBroken.word(),
+                    "The last run did not end in order. What it had received and not committed is lost, and a gap is noted"
+                );
+            }
         }
-        self.write(move |unit| settings::store(unit, RUNNING, &now.to_string())).await
+        self.write(move |unit| {
+            settings::forget(unit, RESTORED)?;
+            settings::store(unit, RUNNING, &now.to_string())
+        })
+        .await
     }
 
     /// Whether an intake of a source that is not connected since `since` (Unix milliseconds) has never been connected. If the

@@ -102,7 +102,7 @@ pub use forget_source::ForgottenSource;
 pub use guard::Held;
 pub use judging::JudgingState;
 pub use lane::Lane;
-pub use open::OpenError;
+pub use open::{OpenError, holder_of};
 pub use restore::{Restore, RestoreError};
 pub use resync::{Resync, ResyncPhase, may_empty};
 pub use room::{Given, Room};

@@ -170,6 +170,20 @@ fn check(writer: &mut Connection) -> Result<()> {
     transaction.commit()
 }
 
+/// Returns the process that uses the ledger in a folder. `None`: none does.
+#[must_use]
+pub fn holder_of(folder: &Path) -> Option<String> {
+    let mut file = File::open(folder.join("relay.lock")).ok()?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).ok()?;
+            Some(holder.trim().to_owned())
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
 /// Takes `relay.lock` for as long as the file stays open; the holder's process id is in it.
 fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("relay.lock");

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
+use super::last_run::RESTORED;
 use super::open::{DataFolder, OpenError, check_version};
-use super::sql::Connection;
+use super::sql::{Connection, Options};
+use super::tables::settings;
 use crate::config::LedgerConfig;
 
 /// Why a copy does not become the ledger. The ledger that was there is as before, except if [`RestoreError::Write`] comes
@@ -27,6 +29,9 @@ pub enum RestoreError {
     #[error("cannot write {path}: {error}")]
     Write { path: PathBuf, error: io::Error },
 }
+
+/// What SQLite keeps of a copy in memory, KiB.
+const CACHE: i64 = 1_000;
 
 /// The place of the ledger. No relay starts there meanwhile.
 #[derive(Debug)]
@@ -63,6 +68,7 @@ impl Restore {
     /// The copy is damaged, another release wrote it, or the files cannot be written.
     pub fn finish(self) -> Result<(), RestoreError> {
         check(self.part.path())?;
+        note(self.part.path())?;
         let path = self.folder.path.join("ledger.db");
         put(self.part, &self.folder.path, &path)
             .map_err(|error| RestoreError::Write { path, error })
@@ -92,6 +98,16 @@ fn check(copy: &Path) -> Result<(), RestoreError> {
         Some(words) => Err(RestoreError::Damaged(words)),
         None => Ok(()),
     }
+}
+
+/// Notes in the copy that it is one, so that the next start says what is missing in it.
+fn note(copy: &Path) -> Result<(), RestoreError> {
+    let describe = |error| OpenError::of(copy, &error);
+    let options = Options { fsync: true, cache: CACHE };
+    let mut connection = Connection::open(copy, options).map_err(describe)?;
+    let transaction = connection.begin().map_err(describe)?;
+    let noted = settings::store(&transaction, RESTORED, "").and_then(|()| transaction.commit());
+    Ok(noted.map_err(describe)?)
 }
 
 fn remove(file: &Path) -> io::Result<()> {

@@ -22,6 +22,29 @@ pub fn nested(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// Returns one of the `NESTED` fields in words for people, such as `context:13,to_ids_off:71`. `None`: it is none of
+/// them. `text` is how the field is told else.
+pub(super) fn flat(field: &str, text: &str) -> Option<String> {
+    if !NESTED.contains(&field) {
+        return None;
+    }
+    // A text is told in quotes.
+    let inner = serde_json::from_str::<String>(text);
+    let value = serde_json::from_str(inner.as_deref().unwrap_or(text)).ok()?;
+    let words: Vec<String> = match &value {
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| format!("{name}:{}", word(value))).collect()
+        }
+        Value::Array(all) => all.iter().map(word).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => vec![word(&value)],
+    };
+    Some(if words.is_empty() { "none".to_owned() } else { words.join(",") })
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// Formats lines of JSON in which a terminal finds nothing to obey. The text may be from anybody.
 pub(super) struct JsonLines;
 

@@ -105,7 +105,10 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
         "message" => write!(writer, "{text}"),
         // The crate `log` adds its module, file and line as fields of their own.
         name if name.starts_with("log.") => Ok(()),
-        name => write!(writer, "{name}={text}"),
+        name => match json::flat(name, &text) {
+            Some(words) => write!(writer, "{name}={}", safe::line(&words)),
+            None => write!(writer, "{name}={text}"),
+        },
     }
 }
 
@@ -169,6 +172,20 @@ mod tests {
         assert!(text.contains("event received"), "{text}");
         assert!(text.contains("[redacted]") && !text.contains("canary"), "{text}");
         assert_eq!(text.lines().count(), 1);
+        assert!(text.contains("skipped=to_ids_off:71 "), "no JSON in quotes: {text}");
+    }
+
+    #[test]
+    fn what_is_nested_is_flat_for_people() {
+        let told = |field, value: serde_json::Value| {
+            json::flat(field, &format!("{:?}", nested(&value))).unwrap_or_default()
+        };
+        let skipped = serde_json::json!({"context": 13, "to_ids_off": 71});
+        assert_eq!(told("skipped", skipped), "context:13,to_ids_off:71");
+        let endpoints = serde_json::json!(["tcp://a:1", "tcp://b\"\u{1b}:2"]);
+        assert!(told("endpoints", endpoints).starts_with("tcp://a:1,tcp://b"));
+        assert_eq!(told("skipped", serde_json::json!({})), "none");
+        assert_eq!(told("title", serde_json::json!({})), "", "it stays as it is");
     }
 
     /// The words are what MISP, Sentinel or a stranger may send.

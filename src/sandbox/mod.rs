@@ -306,6 +306,14 @@ pub async fn serve_until(
     out.flush()?;
     stop.await;
     sandbox.stop().await;
+    if let Some(holder) = crate::ledger::holder_of(ledger.path()) {
+        let kept = ledger.keep();
+        writeln!(
+            out,
+            "The relay (process {holder}) still uses the ledger in {0}, so it is left there. Stop the relay, then remove the folder {0}.",
+            kept.display()
+        )?;
+    }
     Ok(())
 }
 

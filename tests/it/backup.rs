@@ -208,3 +208,30 @@ async fn a_restore_takes_a_sound_copy_of_this_release_and_no_relay_runs_meanwhil
     assert_eq!(mode & 0o777, 0o600);
     assert!(copy.exists());
 }
+
+/// A copy of a relay that ran carries the mark of a run, but no run broke off.
+#[tokio::test]
+async fn a_restored_ledger_is_told_as_one_at_its_first_start() {
+    let sandbox = Sandbox::start(Settings::default()).await.unwrap();
+    let publisher = Publisher::bind();
+    let mut relay = Relay::start(&sandbox, &publisher, &[]).await;
+    publisher.send(&event(then(), 1)).await;
+    eventually(&sandbox, |sandbox| held(sandbox).len() == 200).await;
+    let elsewhere = TempDir::new().unwrap();
+    let [running, resting] = ["running.db", "resting.db"].map(|name| elsewhere.path().join(name));
+    assert!(back_up(relay.folder(), &running).status.success());
+    relay.stop();
+    assert!(back_up(relay.folder(), &resting).status.success());
+    for (restored, copy) in [(1, running), (2, resting)] {
+        assert!(restore(relay.folder(), &copy, &["--replace"]).status.success());
+        relay.restart(&publisher).await;
+        let status = relay.command(&["status", "--json"]);
+        assert!(text(&status.stdout).contains("\"interrupted\""), "no gap is noted");
+        relay.stop();
+        relay.restart(&publisher).await;
+        relay.stop();
+        let log = relay.log();
+        assert_eq!(log.matches("\"ledger_restored\"").count(), restored, "{log}");
+        assert!(!log.contains("last_run_broken"), "{log}");
+    }
+}

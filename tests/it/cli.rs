@@ -45,6 +45,35 @@ fn a_valid_configuration_is_reported_with_exit_0_and_without_secrets() {
 }
 
 #[test]
+fn without_any_configuration_a_command_names_the_one_that_writes_it() {
+    for command in ["check-config", "run", "status"] {
+        let output = relay(&[command], &[]);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command}: {told}");
+        assert!(told.contains("configuration: there is none"), "{command}: {told}");
+        assert!(told.contains("`misp-sentinel-relay init`"), "{command}: {told}");
+    }
+    // Somebody began one.
+    let told = text(&relay(&["check-config"], &[("MSR_LOG__FORMAT", "json")]).stderr);
+    assert!(told.contains("misp.public_url") && !told.contains("there is none"), "{told}");
+}
+
+#[test]
+fn broken_toml_is_shown_with_its_place_and_without_what_is_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("relay.toml");
+    std::fs::write(&file, "[target.soc]\nclient_secret = \"canary-3f9c\n").unwrap();
+    let output = relay(&["check-config", "--config", file.to_str().unwrap()], &[]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("line 2, column "), "{told}");
+    let lines: Vec<&str> = told.lines().collect();
+    let at = lines.iter().position(|line| line.contains("| client_secret = \"···")).expect(&told);
+    assert!(lines[at + 1].trim_start().starts_with('|') && lines[at + 1].ends_with('^'), "{told}");
+    assert!(!told.contains("canary"), "{told}");
+}
+
+#[test]
 fn mistakes_end_every_command_that_needs_the_configuration_with_exit_2() {
     for command in ["check-config", "run", "status", "retry-rejected"] {
         let output = relay(&[command], &[("MSR_LOG__FORMAT", "xml")]);

@@ -45,7 +45,7 @@ fn the_demo_shows_each_kind_of_change_and_ends_well() {
         "ok     to_ids off \"Kitchen sink\": in the ledger -1; accepted 1 gone",
         "ok     published, unchanged \"Kitchen sink\"",
         "ok     tag tlp:red attached \"Tag holes\": accepted 3 gone",
-        "ok     event deleted \"To be deleted\": accepted 3 gone",
+        "ok     event deleted \"To be deleted\": in the ledger -3; accepted 3 gone",
         "accepted 250 new",
         "ok     feed restarted: accepted gap noted",
         "ok     published \"Local tag first\": 1 attribute; 1 claim; in the ledger +1; accepted 1 new",
@@ -163,6 +163,41 @@ async fn what_the_sandbox_prints_is_all_that_a_relay_needs() {
     assert_eq!(checked.status.code(), Some(0), "{pasted:#?}\n{}", text(&checked));
     let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
     assert!(arrived, "nothing arrives:\n{log}");
+}
+
+/// A relay that still runs keeps its ledger, and the sandbox says where that is.
+#[tokio::test]
+async fn the_ledger_of_a_relay_that_runs_outlives_the_sandbox() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| binary(folder.path(), arguments).spawn().unwrap();
+    let mut sandbox = run(&["sandbox", "--listen=127.0.0.1:0"]);
+    let lines = BufReader::new(sandbox.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = lines;
+    let pasted: Vec<String> =
+        lines.by_ref().take_while(|line| !line.starts_with("Stop that relay")).collect();
+    let exports = pasted.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    let mut exports: Vec<(&str, &str)> = exports.collect();
+    exports.push(("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://127.0.0.1:1"));
+    exports.push(("MSR_ADMIN__LISTEN", "127.0.0.1:0"));
+    let (_, ledger) = exports.iter().find(|(name, _)| *name == "MSR_LEDGER__DATA_DIR").unwrap();
+    let ledger = std::path::PathBuf::from(ledger);
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let relay = binary(folder.path(), &["run"]).envs(exports.clone()).stderr(log).spawn();
+    let mut relay = relay.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !ledger.join("relay.sock").exists() {
+        assert!(Instant::now() < deadline, "the relay does not start");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    signal(&sandbox, "TERM");
+    sandbox.wait().unwrap();
+    let told: Vec<String> = lines.collect();
+    let words = format!("The relay (process {}) still uses the ledger in", relay.id());
+    assert!(told.iter().any(|line| line.starts_with(&words)), "{told:?}");
+    assert!(ledger.join("ledger.db").exists());
+    signal(&relay, "TERM");
+    relay.wait().unwrap();
+    std::fs::remove_dir_all(ledger).unwrap();
 }
 
 /// Whether an indicator arrives in a sandbox.

@@ -289,3 +289,43 @@ async fn a_kill_leaves_a_gap() {
     scene.relay.restart(&scene.publisher).await;
     assert!(gaps(&scene).contains(&"interrupted".to_owned()));
 }
+
+/// Without a key no catch-up closes a gap, so an operator does.
+#[tokio::test(flavor = "multi_thread")]
+async fn gaps_that_nothing_heals_are_closed_on_command() {
+    let mut scene = Scene::set(&[]).await;
+    scene.relay.kill();
+    scene.relay.restart(&scene.publisher).await;
+    assert!(gaps(&scene).contains(&"interrupted".to_owned()));
+    let status = scene.relay.command(&["status"]);
+    let told = String::from_utf8(status.stdout).unwrap();
+    assert!(told.contains("release --gaps"), "{told}");
+
+    let released = scene.relay.command(&["release", "--gaps"]);
+    let told = String::from_utf8(released.stdout).unwrap();
+    assert_eq!(released.status.code(), Some(0), "{told}");
+    assert!(told.contains("relay: interrupted, 1 time, from "), "{told}");
+    assert!(told.contains("Nothing was healed"), "{told}");
+    assert!(!gaps(&scene).contains(&"interrupted".to_owned()));
+    let log = scene.relay.log();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let closed = lines.filter(|line| line["event"] == "operator_release");
+    let reasons: Vec<Value> = closed.map(|line| line["reason"].clone()).collect();
+    assert!(reasons.contains(&Value::from("interrupted")), "{log}");
+    let again = scene.relay.command(&["release", "--gaps"]);
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), "No gap is open.\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gaps_that_a_catch_up_heals_are_left_to_it() {
+    // Nothing is asked of this MISP: the key alone decides.
+    let settings = [
+        ("MSR_MISP__URL", "https://127.0.0.1:1"),
+        ("MSR_MISP__KEY", "KeyOfNobodyKeyOfNobodyKeyOfNobodyKeyOfNo"),
+    ];
+    let scene = Scene::set(&settings).await;
+    let refused = scene.relay.command(&["release", "--gaps"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("a catch-up heals the gaps"), "{told}");
+}

@@ -21,6 +21,8 @@ statements! {
          AND event = $4 AND until = $5";
     HEAL_EVENT(Text, Bytes, Integer) =
         "DELETE FROM gaps WHERE source = $1 AND event = $2 AND until <= $3";
+    CLOSE(Text) = "DELETE FROM gaps WHERE source = $1
+         RETURNING intake, reason, since, until, times";
     LOST_PUBLICATION(Text, Bytes, Integer) =
         "SELECT until FROM gaps
          WHERE source = $1 AND event = $2 AND until > $3 AND publication";
@@ -95,6 +97,11 @@ pub(in crate::ledger) fn heal_event(
     told_at: i64,
 ) -> Result<()> {
     tx.execute(&HEAL_EVENT, &values![source, event, told_at]).map(drop)
+}
+
+/// Closes all gaps of a source, and returns them, those of each event by themselves.
+pub(in crate::ledger) fn close(tx: &Transaction<'_>, source: &str) -> Result<Vec<GapStatus>> {
+    tx.rows(&CLOSE, &values![source])
 }
 
 /// Whether the feed's publication of an event was dropped after `since`, Unix milliseconds.
