@@ -2,6 +2,7 @@
 //! binds the sockets and builds the senders; then it runs until the stop. `tasks` has the order of the stop.
 
 mod gauges;
+mod known_sources;
 mod parts;
 mod readback;
 mod reading;
@@ -34,10 +35,10 @@ use crate::signals::{self, StopCause};
 use sources::SourceParts;
 use tasks::Tasks;
 
+pub use known_sources::remember_sources;
 pub use readback::of_config as readback_of;
 pub use reading::{NO_KEY, RestReading, Scope};
 pub use services::services_of;
-pub use sources::remember_urls;
 
 /// The exceptions that the operator allows for this start only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
@@ -140,12 +141,12 @@ impl Relay {
         // Before all else, because every part knows a target by its name in the ledger.
         name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
-        remember_urls(&mut config, &ledger).await?;
+        remember_sources(&mut config, &ledger).await?;
         let views = Arc::new(views(&config));
         let http = crate::azure::http::client(&config.azure)?;
         // Before the senders are built: a start that must not send under these settings ends here.
         register(&config, Some(&http), &ledger, &views, options).await?;
-        sources::tell(&config, &ledger).await?;
+        known_sources::tell(&config, &ledger).await?;
         let health = Health::default();
         let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
         let readback = Arc::new(readback::of(&config, &http, &senders)?);

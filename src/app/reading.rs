@@ -149,7 +149,7 @@ impl RestReading {
         config.sources.iter_mut().for_each(|source| source.resync = None);
         super::name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
-        super::remember_urls(&mut config, &ledger).await?;
+        super::remember_sources(&mut config, &ledger).await?;
         let views = Arc::new(views(&config));
         // The same as at a start: the settings that it refuses are refused, and the claims that it judges
         // anew are judged anew.

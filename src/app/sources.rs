@@ -18,7 +18,6 @@ use crate::intake::rest::RestIntake;
 use crate::intake::zmq::{self, ZeroMqStatus};
 use crate::intake::{Inbox, webhook};
 use crate::ledger::{Ledger, Upkeep, Views, Writer, WriterSettings};
-use crate::log_event::LogEvent;
 use crate::notice::Notice;
 
 /// A source whose parts are built and whose socket is bound.
@@ -138,43 +137,6 @@ impl SourceParts {
         let writing = Writer::new(ledger.clone(), Arc::clone(views), writer, upkeep, notices);
         groups.writers.spawn(named("writer", writing.run().map(Ok)).instrument(span));
     }
-}
-
-/// Tells which sources are new to the ledger, and which it holds that are no longer read. A new ledger holds none.
-pub(super) async fn tell(config: &Config, ledger: &Ledger) -> anyhow::Result<()> {
-    let held = ledger.held_sources().await.context("read what the ledger holds")?;
-    let is_read = |name: &str| config.enabled_sources().any(|source| source.name == name);
-    for source in held.iter().filter(|name| !is_read(name)) {
-        tracing::warn!(
-            event = LogEvent::SourceAbsent.word(),
-            source,
-            "The ledger holds a source that is no longer read. What it claims stays until `forget-source` ends it"
-        );
-    }
-    let is_new = |source: &&Source| !held.is_empty() && !held.contains(&source.name);
-    for source in config.enabled_sources().filter(is_new) {
-        tracing::info!(
-            event = LogEvent::SourceNew.word(),
-            source = source.name,
-            "A source is new to the ledger, and a full resync fills it. What others have sent already is not sent again"
-        );
-    }
-    Ok(())
-}
-
-/// Remembers the addresses of the sources, and adds those of sources that are no longer configured: what these claim
-/// goes on linking to them, and is not sent again without its links.
-///
-/// # Errors
-/// The ledger cannot be read or written.
-pub async fn remember_urls(config: &mut Config, ledger: &Ledger) -> anyhow::Result<()> {
-    for source in &config.sources {
-        let url = ledger.remember_url(&source.name, &source.public_url).await;
-        url.context("remember the address of a source")?;
-    }
-    let known = ledger.known_urls().await.context("read the addresses of the sources")?;
-    config.rendering.public_urls.extend(known);
-    Ok(())
 }
 
 /// Binds the webhook's listener, if there is one.

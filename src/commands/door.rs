@@ -132,7 +132,7 @@ async fn services(
     // The vaults were asked before this line locks the ledger. So a relay that starts meanwhile does not wait
     // for them.
     let opened = open(ledger).await?;
-    app::remember_urls(&mut config, &opened).await?;
+    app::remember_sources(&mut config, &opened).await?;
     app::services_of(&config, &opened, needs)
 }
 

@@ -12,6 +12,7 @@ use super::mistake::Problem;
 use super::reader::Reader;
 use super::secret::Secret;
 use super::unreadable::why_unreadable;
+use super::values::uuid;
 use super::{Config, Proof, Rest, Source, Target, Webhook};
 use crate::pure::convert;
 use crate::pure::policy::{Policy, Tlp};
@@ -90,7 +91,8 @@ fn several_sources(config: &Config, reader: &mut Reader) {
         reader.fault("source", problem);
     }
     let webhooks = |source| Some((source, Source::webhook(source)?));
-    let webhooks: Vec<(&Source, &Webhook)> = config.sources.iter().filter_map(webhooks).collect();
+    let webhooks: Vec<(&Source, &Webhook)> =
+        config.enabled_sources().filter_map(webhooks).collect();
     for (place, (source, webhook)) in webhooks.iter().enumerate() {
         let first =
             webhooks.iter().take(place).find(|(_, one)| is_one_port(one.listen, webhook.listen));
@@ -100,7 +102,7 @@ fn several_sources(config: &Config, reader: &mut Reader) {
         reader.fault(&format!("{}.webhook.listen", source.section), problem);
     }
     if config.sources.len() > 1 {
-        numbered_groups(config, reader);
+        groups_without_uuid(config, reader);
     }
     strange_sources(config, reader);
 }
@@ -131,20 +133,21 @@ fn strange_sources(config: &Config, reader: &mut Reader) {
     }
 }
 
-/// Refuses MISP's numbers of sharing groups: another MISP has other numbers for the same groups.
-fn numbered_groups(config: &Config, reader: &mut Reader) {
+/// Refuses MISP's numbers and names of sharing groups: another MISP has other groups of the same number or name.
+fn groups_without_uuid(config: &Config, reader: &mut Reader) {
     for (section, policy) in policies(config) {
         let key = format!("{section}sharing_groups");
         let groups = policy.sharing_groups.iter();
-        let numbers: Vec<&str> =
-            groups.filter(|one| one.parse::<i64>().is_ok()).map(String::as_str).collect();
+        let others: Vec<&str> =
+            groups.filter(|one| uuid(one).is_err()).map(String::as_str).collect();
         // A target that takes over the common list has no mistake of its own.
-        if numbers.is_empty() || section != "policy." && !reader.is_set(&key) {
+        if others.is_empty() || section != "policy." && !reader.is_set(&key) {
             continue;
         }
-        let problem = Problem::new("each of several MISPs has its own numbers of sharing groups");
+        let problem =
+            Problem::new("each of several MISPs has its own numbers and names of sharing groups");
         let problem = problem
-            .value(&numbers.join(", "))
+            .value(&others.join(", "))
             .hint("write their uuids; MISP shows them under Global Actions, List Sharing Groups");
         reader.fault(&key, problem);
     }

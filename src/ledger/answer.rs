@@ -38,7 +38,7 @@ pub(super) async fn begin(context: &Arc<Context>, read: Read, received: Instant)
         Err(why) => return Ok(Taken::Done(refuse(context, rest, &read, &why).await?)),
     };
     // Notices about events that the ledger does not know may be about this one.
-    if read.sequence <= 0 && read.sequence != context.ledger.strange() {
+    if read.sequence <= 0 && read.sequence != context.ledger.strange(context.source()) {
         return Ok(Taken::Done(again(context, rest, &read).await?));
     }
     let Origin::Read(shown) = snapshot.head.origin else {
@@ -91,6 +91,7 @@ async fn shown(
         date: read.date,
         selected,
         of_our_view: rest.key.is_accepted(),
+        sees_all: rest.key.sees_all(),
     };
     let source = Source::Read(asked, rest.on_unpublish);
     let folder = &context.ledger.shared.folder;

@@ -11,7 +11,7 @@ use super::sql::{Result, Transaction};
 use super::tables::claims::{self, AttributeCopy, ClaimRow};
 use super::tables::keys::{EventKey, EventOfSource};
 use super::tables::tombstones::{self, Buried};
-use crate::pure::convert::TagFacts;
+use crate::pure::convert::{ClaimFacts, TagFacts};
 
 /// What other sources say of a claim's attribute. The default is nothing.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +40,8 @@ pub(super) struct ShownCopy {
     pub event: EventOfSource,
     pub tags: Vec<TagFacts>,
     timestamp: i64,
+    object: Uuid,
+    to_ids: bool,
 }
 
 impl ShownCopy {
@@ -106,15 +108,24 @@ fn shown(tx: &Transaction<'_>, attributes: &[Uuid]) -> Result<HashMap<Uuid, Arc<
 }
 
 impl ShownCopy {
-    fn of(AttributeCopy { event, timestamp, facts, .. }: &AttributeCopy) -> Self {
+    fn of(AttributeCopy { event, timestamp, facts, object, .. }: &AttributeCopy) -> Self {
         // What cannot be read is told by `ledger check`, and counts for nothing.
-        let tags = facts.read().map(|facts| facts.tags).unwrap_or_default();
-        Self { event: event.clone(), tags, timestamp: *timestamp }
+        let ClaimFacts { tags, to_ids, .. } = facts.read().unwrap_or_default();
+        Self { event: event.clone(), tags, timestamp: *timestamp, object: *object, to_ids }
     }
 }
 
 fn newer(claim: &ClaimRow, timestamp: i64, shown: &[ShownCopy], buried: &[Buried]) -> Vec<Newer> {
-    let shown = shown.iter().filter(|copy| copy.timestamp > timestamp).map(|copy| Newer {
+    let same = || shown.iter().filter(|copy| copy.object == claim.object);
+    let is_for_ids = same().any(|copy| copy.event.source == claim.source && copy.to_ids);
+    // A newer version that goes on claiming the observable takes nothing back. Each copy has its own audience and tags,
+    // so policy may admit the older one alone.
+    let goes_on = |source: &str| {
+        let mut newer = same().filter(|copy| copy.timestamp > timestamp);
+        newer.any(|copy| copy.event.source == source && (copy.to_ids || !is_for_ids))
+    };
+    let is_newer = |copy: &&ShownCopy| copy.timestamp > timestamp && !goes_on(&copy.event.source);
+    let shown = shown.iter().filter(is_newer).map(|copy| Newer {
         source: copy.event.source.clone(),
         timestamp: copy.timestamp,
         is_withdrawal: false,

@@ -47,7 +47,11 @@ impl Ledger {
         if configured.iter().any(|name| name == source) {
             return Ok(ForgottenSource::Configured);
         }
-        let held = self.held_sources().await?;
+        // Also one whose events are all gone: a crash may have left the rest of it.
+        let mut held = self.held_sources().await?;
+        held.extend(self.known_sources().await?);
+        held.sort_unstable();
+        held.dedup();
         if !held.iter().any(|name| name == source) {
             let absent = held.into_iter().filter(|name| !configured.contains(name)).collect();
             return Ok(ForgottenSource::Unknown { absent });

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::change::Change;
 use super::owner::Unit;
 use super::refresh::refresh_with_copies;
+use super::sources::Sources;
 use super::sql::{Result, Transaction};
 use super::tables::claims::{self, PlacedObject, STEP_ROWS};
 use super::tables::held::{self, HeldOfEvent};
@@ -127,7 +128,11 @@ fn allows(
     if *objects == 0 || all <= i64::try_from(measure.max).unwrap_or(i64::MAX) {
         return Ok(true);
     }
-    let live = wanted::count_live_indicators_of(tx, view)?;
+    let mut live = wanted::count_live_indicators_of(tx, view)?;
+    if Sources::load(tx)?.are_several() {
+        // Of the source's own indicators there are at most as many as it has claims.
+        live = live.min(claims::count_of_source(tx, source)?);
+    }
     Ok(all <= live.saturating_mul(i64::from(measure.percent)) / 100)
 }
 

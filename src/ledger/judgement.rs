@@ -33,6 +33,9 @@ pub(super) struct Shown {
     /// Whether the key shows the view that filled the ledger. A read by a key with another view adds nothing, and what
     /// is absent from it may only be hidden.
     pub of_our_view: bool,
+    /// Whether the key is a site administrator's. MISP shows deleted attributes of other organisations' events to no
+    /// ordinary user.
+    pub sees_all: bool,
     /// Attributes up to this time are as they were published, Unix seconds.
     as_published_until: i64,
     keeps_published: bool,
@@ -46,11 +49,12 @@ pub(super) struct Asked {
     pub date: i64,
     pub selected: bool,
     pub of_our_view: bool,
+    pub sees_all: bool,
 }
 
 impl Shown {
     pub(super) fn new(event: &Event<'_>, asked: Asked, on_unpublish: OnUnpublish) -> Self {
-        let Asked { began, sequence, date, selected, of_our_view } = asked;
+        let Asked { began, sequence, date, selected, of_our_view, sees_all } = asked;
         let published = event.published;
         let publication = event.publish_timestamp;
         let keeps_published = published || publication > 0 && on_unpublish == OnUnpublish::Keep;
@@ -69,6 +73,7 @@ impl Shown {
             published,
             publication,
             of_our_view,
+            sees_all,
             as_published_until,
             keeps_published,
         }
@@ -84,6 +89,12 @@ impl Shown {
         if let Some(object) = &mut facts.object {
             object.siblings.retain(|sibling| sibling.timestamp <= self.as_published_until);
         }
+    }
+
+    /// Whether what it says of an attribute counts for the copies in other sources. What is beyond the source's search or
+    /// the key's view is no part of the source.
+    pub(super) fn says_of_copies(&self) -> bool {
+        self.keeps_published && self.as_published_until != i64::MIN
     }
 
     /// Whether the last publication still counts.

@@ -85,7 +85,7 @@ mod writing;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -108,6 +108,7 @@ pub use resync::{Resync, ResyncPhase, may_empty};
 pub use room::{Given, Room};
 pub use sending::{Moment, Sending};
 pub use settle::Settlement;
+pub use sources::RememberedSource;
 pub use sql::{Result as SqlResult, SqlError};
 pub use start_error::StartError;
 pub use status::{LedgerSource, LedgerStatus, ResyncStatus, TargetStatus, WaitingCounts};
@@ -165,9 +166,9 @@ struct Shared {
     changed: Notify,
     /// Wakes the task that reads over REST after something was asked for.
     asked: Notify,
-    /// Counts notices about events that the ledger does not know. They may concern an event that is being read for the
+    /// Counts, by source, notices about events that the ledger does not know. They may concern an event that is being read for the
     /// first time.
-    strange: AtomicI64,
+    strange: Mutex<BTreeMap<String, i64>>,
     /// The number of notices that wait or are being applied.
     arriving: AtomicUsize,
     /// The fault of the file or its disk. `None`: there is no such fault, or it is over.
@@ -193,7 +194,7 @@ impl Shared {
         Self {
             changed: Notify::new(),
             asked: Notify::new(),
-            strange: AtomicI64::new(0),
+            strange: Mutex::new(BTreeMap::new()),
             arriving: AtomicUsize::new(0),
             failed: Mutex::new(None),
             told: warninglists::Told::default(),
@@ -297,14 +298,16 @@ impl Ledger {
         self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// The sequence that stands for all events that the ledger does not know. Each notice about one of them changes it.
-    /// No known event ever has this sequence.
-    pub(super) fn strange(&self) -> i64 {
-        -self.shared.strange.load(Ordering::Relaxed)
+    /// The sequence that stands for all events of a source that the ledger does not know. Each notice about one of them
+    /// changes it. No known event ever has this sequence.
+    pub(super) fn strange(&self, source: &str) -> i64 {
+        let strange = self.shared.strange.lock().unwrap_or_else(PoisonError::into_inner);
+        -strange.get(source).copied().unwrap_or_default()
     }
 
-    pub(super) fn note_strange(&self) {
-        self.shared.strange.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn note_strange(&self, source: &str) {
+        let mut strange = self.shared.strange.lock().unwrap_or_else(PoisonError::into_inner);
+        *strange.entry(source.to_owned()).or_default() += 1;
     }
 
     /// Unix milliseconds.

@@ -136,11 +136,22 @@ fn bring_schema(writer: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let describe = |error: SqlError| OpenError::of(path, &error);
     if !writer.is_empty().map_err(describe)? {
         check_version(writer, path)?;
-        return writer.run(ADDED_INDICES).map_err(describe);
+        return add_what_is_new(writer).map_err(describe);
     }
     // In one transaction, so that a file has the whole schema and its version, or nothing.
     let create = format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT");
     writer.run(&create).map_err(describe)
+}
+
+/// Adds to an older file of this version what came to the schema since.
+fn add_what_is_new(writer: &Connection) -> Result<()> {
+    match writer.run("SELECT tlp FROM wanted LIMIT 0") {
+        Err(error) if error.is_of_statement() => {
+            writer.run("ALTER TABLE wanted ADD COLUMN tlp SMALLINT NOT NULL DEFAULT 0")?;
+        }
+        other => other?,
+    }
+    writer.run(ADDED_INDICES)
 }
 
 /// Refuses a file that this release does not read.
@@ -154,8 +165,7 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<(), 
         return Err(OpenError::Older { path: path.to_path_buf() });
     }
     // Builds from before the first release kept other columns under this version.
-    match connection.run("SELECT event_number FROM claims LIMIT 0; SELECT tlp FROM wanted LIMIT 0")
-    {
+    match connection.run("SELECT event_number FROM claims LIMIT 0") {
         // The column is not there. Any other fault is told as what it is.
         Err(error) if error.is_of_statement() => Err(OpenError::Older { path: path.to_path_buf() }),
         other => other.map_err(describe),
@@ -211,4 +221,34 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
     file.set_len(0).map_err(unusable)?;
     write!(file, "{}", std::process::id()).map_err(unusable)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_older_file_of_this_version_gets_what_came_since() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let config = LedgerConfig {
+            data_dir: folder.path().to_owned(),
+            fsync: false,
+            tombstones: Duration::from_secs(1),
+        };
+        Ledger::open(&config).await.unwrap().close().await;
+        let path = folder.path().join("ledger.db");
+        let older = Connection::open(&path, Options { fsync: false, cache: 1_000 }).unwrap();
+        older
+            .run(
+                "ALTER TABLE wanted DROP COLUMN tlp; DROP INDEX tombstones_by_attribute;
+                 DROP INDEX sightings_by_attribute",
+            )
+            .unwrap();
+        drop(older);
+        Ledger::open(&config).await.unwrap().close().await;
+        let newer = Connection::open(&path, Options { fsync: false, cache: 1_000 }).unwrap();
+        newer.run("SELECT tlp FROM wanted; DROP INDEX sightings_by_attribute").unwrap();
+    }
 }

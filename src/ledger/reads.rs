@@ -58,7 +58,7 @@ impl Asking {
 impl Ledger {
     /// Reads that are due, the most urgent and oldest first.
     pub async fn due_reads(&self, source: &str, now: i64, limit: usize) -> Result<Vec<DueRead>> {
-        let (source, strange) = (source.to_owned(), self.strange());
+        let (source, strange) = (source.to_owned(), self.strange(source));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(move |tx| reads::due(tx, &source, now, limit, strange)).await
     }

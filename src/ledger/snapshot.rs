@@ -339,7 +339,14 @@ mod tests {
     const PUSH: Source = Source::Push { weigh: true, received: 0 };
 
     fn asked() -> Source {
-        let asked = Asked { began: 1, sequence: 2, date: 3, selected: true, of_our_view: true };
+        let asked = Asked {
+            began: 1,
+            sequence: 2,
+            date: 3,
+            selected: true,
+            of_our_view: true,
+            sees_all: true,
+        };
         Source::Read(asked, OnUnpublish::Withdraw)
     }
 

@@ -52,22 +52,49 @@ fn url_of(source: &str) -> String {
     format!("public url {source}")
 }
 
+/// The name of the setting that remembers whether a source has a key.
+fn key_of(source: &str) -> String {
+    format!("has key {source}")
+}
+
+/// What is remembered of a source for the time when it is no longer configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RememberedSource {
+    pub name: String,
+    /// Where browsers reach it.
+    pub public_url: Option<String>,
+    /// Whether MISP could be asked what the relay may see. A source of which this is not known had none.
+    pub has_key: bool,
+}
+
 impl Ledger {
-    /// Remembers where browsers reach a source.
-    pub async fn remember_url(&self, source: &str, url: &str) -> Result<()> {
-        let (name, url) = (url_of(source), url.to_owned());
-        self.write(move |unit| settings::store(unit, &name, &url)).await
+    /// The names of all sources that the ledger knows.
+    pub(super) async fn known_sources(&self) -> Result<Vec<String>> {
+        let Sources(known) = self.read(Sources::load).await?;
+        Ok(known)
     }
 
-    /// Where browsers reach each source that the ledger knows, by its name.
-    pub async fn known_urls(&self) -> Result<Vec<(String, String)>> {
-        self.read(|tx| {
-            let mut urls = Vec::new();
-            for source in Sources::load(tx)?.0 {
-                let url = settings::value(tx, &url_of(&source))?;
-                urls.extend(url.map(|url| (source, url)));
+    /// Remembers a source of the configuration.
+    pub async fn remember_source(&self, source: RememberedSource) -> Result<()> {
+        self.write(move |unit| {
+            let RememberedSource { name, public_url, has_key } = &source;
+            if let Some(url) = public_url {
+                settings::store(unit, &url_of(name), url)?;
             }
-            Ok(urls)
+            settings::store(unit, &key_of(name), if *has_key { "yes" } else { "no" })
+        })
+        .await
+    }
+
+    /// What is remembered of each source that the ledger knows.
+    pub async fn remembered_sources(&self) -> Result<Vec<RememberedSource>> {
+        self.read(|tx| {
+            let remembered = |name: String| {
+                let public_url = settings::value(tx, &url_of(&name))?;
+                let has_key = settings::value(tx, &key_of(&name))?.as_deref() == Some("yes");
+                Ok(RememberedSource { name, public_url, has_key })
+            };
+            Sources::load(tx)?.0.into_iter().map(remembered).collect()
         })
         .await
     }
@@ -78,7 +105,8 @@ pub(super) fn forget(tx: &Transaction<'_>, source: &str) -> Result<()> {
     let Sources(mut known) = Sources::load(tx)?;
     known.retain(|name| name != source);
     settings::store(tx, SETTING, &encode(&known)?)?;
-    settings::forget(tx, &url_of(source))
+    settings::forget(tx, &url_of(source))?;
+    settings::forget(tx, &key_of(source))
 }
 
 fn register(tx: &Transaction<'_>, configured: &[String]) -> Result<()> {

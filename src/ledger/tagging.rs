@@ -30,7 +30,7 @@ pub(super) fn tagged(
     let meant = meant(unit, source, &by_number)?;
     if !matches!(meant, Meant::One(_)) {
         // A read of an event that is unknown so far may have begun before this frame, which it may be about.
-        context.ledger.note_strange();
+        context.ledger.note_strange(source);
     }
     context.ask_soon(unit, meant.events(), change.opened_at)?;
     let events = match &meant {

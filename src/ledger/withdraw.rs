@@ -45,7 +45,13 @@ impl Ending {
     fn tombstone(&self) -> Tombstone {
         let (ClaimGroup::OfAttribute(uuid) | ClaimGroup::OfMispObject(uuid)) = self.group;
         let timestamp = self.timestamp.saturating_sub(i64::from(self.keep.is_some()));
-        Tombstone { ids_only: self.ids_only, ..Tombstone::of(uuid, timestamp) }
+        // An edit that leaves something claimed takes nothing of it back.
+        let is_edit = self.keep.as_ref().is_some_and(|keep| !keep.is_empty());
+        let tombstone = match is_edit {
+            true => Tombstone::of_edit(uuid, timestamp),
+            false => Tombstone::of(uuid, timestamp),
+        };
+        Tombstone { ids_only: self.ids_only, ..tombstone }
     }
 
     fn keeps(&self, object: Uuid) -> bool {

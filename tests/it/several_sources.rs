@@ -258,6 +258,8 @@ async fn a_deletion_in_one_misp_ends_the_older_copy_in_the_other() {
     stage.sector.send(stage.sector.misp.publish(event)).await;
     stage.says(&["resync"]);
     stage.becomes(&["198.51.100.1"]).await;
+    let told = stage.says(&["explain", SHARED]);
+    assert!(told.contains("source sector") && told.contains("taken back in own"), "{told}");
     // The event itself goes in one of them: the copy in the other goes on.
     stage.own.send(stage.own.misp.delete_event(event)).await;
     stage.becomes(&[SHARED, "198.51.100.1"]).await;

@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use axum::Router;
+use axum::middleware::Next;
+use axum::{Router, middleware};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use futures::future::Either;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 pub use answer::STATUSES;
 pub use tls::{TlsError, load};
@@ -60,8 +62,13 @@ pub async fn serve(
     let address = listener.local_addr().context("listen for the webhook")?;
     let gaps = Arc::new(KeptGaps::new(INTAKE, inbox.clone(), MAX_KEPT));
     let strangers = Arc::new(OnceAMinute::default());
+    // The server answers in tasks of its own, whose lines are to name the source as well.
+    let span = Span::current();
     let app = Router::new()
         .fallback(request::answer)
+        .layer(middleware::from_fn(move |asked, next: Next| {
+            next.run(asked).instrument(span.clone())
+        }))
         .with_state(Arc::new(Desk::new(config, inbox, Arc::clone(&gaps), Arc::clone(&strangers))))
         .into_make_service_with_connect_info::<SocketAddr>();
 

@@ -95,7 +95,7 @@ impl Adding<'_> {
                 application.mark_tags(tx, &mut claim, stored, shown)?
             }
             Origin::Read(shown) => {
-                if let Some(spoken) = self.spoken.as_mut().filter(|_| shown.keeps_published()) {
+                if let Some(spoken) = self.spoken.as_mut().filter(|_| shown.says_of_copies()) {
                     let object = change.views.object_key(&claim.observable);
                     spoken.hear_edit(&claim, object);
                 }
@@ -154,7 +154,7 @@ impl Adding<'_> {
             let attribute = new.claim.attribute;
             // A tombstone may be of the attribute, of one of its observables, or of its MISP object.
             let whole = new.misp_object().map(|object| (object, Uuid::nil()));
-            let own = [(attribute, Uuid::nil()), (attribute, new.object)];
+            let own = [(attribute, Uuid::nil()), (attribute, new.object), (attribute, attribute)];
             let mut found = own.iter().chain(&whole).filter_map(|key| standing.get(key));
             !found.any(|tombstone| tombstone.keeps_out(&new.claim.facts))
         });

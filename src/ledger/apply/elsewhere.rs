@@ -144,7 +144,7 @@ impl Application {
     }
 
     /// Forgets the withdrawals of attributes that a read does not show at all, not even as deleted: they are gone for
-    /// good, so this source says nothing of them any more.
+    /// good, so this source says nothing of them any more. Only a key that sees all shows what is deleted.
     pub(super) fn let_go(
         &self,
         tx: &Transaction<'_>,
@@ -152,7 +152,7 @@ impl Application {
         change: &mut Change<'_>,
     ) -> Result<()> {
         let Origin::Read(read) = self.origin else { return Ok(()) };
-        if !read.of_our_view {
+        if !read.of_our_view || !read.sees_all {
             return Ok(());
         }
         let shown: HashSet<&Uuid> = self.shown.iter().chain(&last.shown).collect();

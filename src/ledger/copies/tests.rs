@@ -173,8 +173,14 @@ impl World {
         let stored = self.ledger.read(move |tx| events::stored(tx, event_key(source))).await;
         let sequence = stored.unwrap().map_or(0, |stored| stored.sequence);
         let began = self.now;
-        let asked =
-            Asked { began, sequence, date: began / 1_000, selected: true, of_our_view: true };
+        let asked = Asked {
+            began,
+            sequence,
+            date: began / 1_000,
+            selected: true,
+            of_our_view: true,
+            sees_all: true,
+        };
         let shown = match how {
             How::Pushed => Source::Push { weigh: false, received: began / 1_000 },
             How::Read | How::ReadUnpublished => Source::Read(asked, OnUnpublish::Keep),
@@ -555,7 +561,7 @@ impl World {
 async fn explain_names_the_sources_and_what_outdates_or_forbids() {
     let mut world = World::new().await;
     world.show("a", How::Pushed, 0, vec![domain(1, "evil", 0), domain(2, "evil", 0)]).await;
-    world.show("b", How::Pushed, 5, vec![domain(1, "evil", 5)]).await;
+    world.show("b", How::Pushed, 5, vec![domain(1, "more", 5), domain(3, "evil", 5)]).await;
     let [text, json] = world.explained("evil").await;
     let time = crate::pure::explain::time((FIRST + 5) * 1_000);
     let outdated = format!(
@@ -568,10 +574,10 @@ async fn explain_names_the_sources_and_what_outdates_or_forbids() {
     assert!(json.contains(r#""source":"a""#) && json.contains(r#""kept_by":["a","b"]"#), "{json}");
     let red = tagged(domain(1, "evil", 5), "tlp:red");
     world.show("a", How::Pushed, 6, vec![red]).await;
-    let [text, _] = world.explained("evil").await;
+    let [text, _] = world.explained("more").await;
     assert!(text.contains("; marked so in a)"), "{text}");
     world.take_back("a", 1, 9, false).await;
-    let [text, _] = world.explained("evil").await;
+    let [text, _] = world.explained("more").await;
     assert!(text.contains("; taken back in a "), "{text}");
 }
 

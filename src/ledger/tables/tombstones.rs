@@ -68,7 +68,8 @@ row! {
         /// The attribute. It may also be a MISP object, for everything that its attributes claim, or an event that the
         /// ledger does not know.
         pub attribute: Uuid,
-        /// The observable that was withdrawn. Nil: everything that the attribute claims.
+        /// The observable that was withdrawn. Nil: everything that the attribute claims. See also
+        /// [`Tombstone::of_edit`].
         pub object: Uuid,
         /// MISP's time of the withdrawal, Unix seconds.
         pub timestamp: i64,
@@ -80,6 +81,13 @@ row! {
 }
 
 impl Tombstone {
+    /// Makes a tombstone that only keeps older snapshots of its own source from counting, because the attribute was
+    /// edited since. It takes nothing back, so it says nothing of copies in other sources. No observable has the uuid of
+    /// the attribute, so it stands for that in the place of one.
+    pub(in crate::ledger) fn of_edit(edited: Uuid, timestamp: i64) -> Self {
+        Self { object: edited, ..Self::of(edited, timestamp) }
+    }
+
     /// Makes a tombstone for everything that the attribute claims.
     pub(in crate::ledger) fn of(attribute: Uuid, timestamp: i64) -> Self {
         Self { attribute, object: Uuid::nil(), timestamp, ids_only: false, withdrawn_at: 0 }

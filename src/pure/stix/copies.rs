@@ -1,7 +1,7 @@
 //! What several sources say of one attribute. MISPs synchronise events, so an attribute with one uuid may stand in more
 //! than one of them.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
@@ -48,20 +48,25 @@ pub struct CopyTags<'a> {
     pub tags: &'a [TagFacts],
 }
 
-/// Keeps one copy of each attribute: that of the source that was known first. The copies say the same, and a source
-/// that is added later must change nothing that was sent.
+/// Keeps one copy of each attribute: the newest, and of several that are as new, that of the source that was known first.
+/// These say the same, and a source that is added later must change nothing that was sent.
 pub(super) fn one_of_each(admitted: Vec<Admitted<'_>>) -> Vec<Admitted<'_>> {
     let Some(first) = admitted.first().map(|claim| claim.source) else { return admitted };
     if admitted.iter().all(|claim| claim.source == first) {
         return admitted;
     }
-    let mut speakers: HashMap<Uuid, ClaimSource<'_>> = HashMap::new();
+
+    let mut speakers: HashMap<Uuid, (Reverse<i64>, ClaimSource<'_>)> = HashMap::new();
     for claim in &admitted {
-        let speaker = speakers.entry(claim.attribute).or_insert(claim.source);
-        *speaker = claim.source.min(*speaker);
+        let speaker = speakers.entry(claim.attribute).or_insert_with(|| rank(claim));
+        *speaker = rank(claim).min(*speaker);
     }
-    let speaks = |claim: &Admitted<'_>| speakers.get(&claim.attribute) == Some(&claim.source);
+    let speaks = |claim: &Admitted<'_>| speakers.get(&claim.attribute) == Some(&rank(claim));
     admitted.into_iter().filter(speaks).collect()
+}
+
+fn rank<'a>(claim: &Admitted<'a>) -> (Reverse<i64>, ClaimSource<'a>) {
+    (Reverse(claim.claim.timestamp), claim.source)
 }
 
 /// Where browsers reach each MISP: the beginnings of links by the name of the source, without a slash at the end.

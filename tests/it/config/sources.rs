@@ -100,7 +100,7 @@ fn a_mistake_is_told_with_the_key_that_the_operator_wrote() {
 fn numbers_of_sharing_groups_are_a_mistake_with_several_sources() {
     let (key, words) = mistake(two("[policy]\nsharing_groups = [\"7\", \"Sector group\"]"));
     assert_eq!(key, "policy.sharing_groups");
-    assert!(words.contains("= 7") && words.contains("uuids"), "{words}");
+    assert!(words.contains("7, Sector group") && words.contains("uuids"), "{words}");
     let own = "[target.soc.policy]\nsharing_groups = [\"8\"]";
     assert_eq!(mistake(two(own)).0, "target.soc.policy.sharing_groups");
     assert!(with(&[("policy.sharing_groups", "['7']")]).is_ok(), "one MISP has one numbering");

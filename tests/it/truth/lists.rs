@@ -215,7 +215,7 @@ async fn kept_lists_that_are_damaged_are_read_again() {
     stage.becomes(&[FIRST]).await;
     stage.logged("warninglists are in force").await;
     stage.relay.kill();
-    let file = stage.relay.folder().join("warninglists");
+    let file = stage.relay.folder().join("warninglists-misp");
     let kept = std::fs::read(&file).unwrap();
     std::fs::write(&file, &kept[..kept.len() / 2]).unwrap();
     stage.relay.restart(&stage.publisher).await;
@@ -297,7 +297,7 @@ async fn lists_that_misp_mends_wait_no_longer() {
     set(&stage.misp, Warninglist { version: 3, ..list(&[SECOND]) });
     stage.becomes(&[FIRST, THIRD]).await;
     until(&stage, "mended", |status| !degraded(status, "would withdraw")).await;
-    assert!(!stage.relay.folder().join("warninglists.waiting").exists());
+    assert!(!stage.relay.folder().join("warninglists-misp.waiting").exists());
 }
 
 #[tokio::test]

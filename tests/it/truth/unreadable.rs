@@ -162,7 +162,7 @@ async fn what_lies_in_the_data_folder_is_for_the_relay_alone() {
             seen.insert(name);
         }
     }
-    for name in ["ledger.db", "relay.lock", "warninglists"] {
+    for name in ["ledger.db", "relay.lock", "warninglists-misp"] {
         assert!(seen.contains(name), "no {name} in {seen:?}");
     }
 }

@@ -49,6 +49,9 @@ statements! {
     FACTS(Text, Bytes, Bytes, Integer) = concat!("SELECT facts FROM claims", by_key!());
     OBJECT(Text, Bytes, Bytes, Integer) = concat!("SELECT object FROM claims", by_key!());
     COUNT() = "SELECT count(*) FROM claims";
+    COUNT_OF_SOURCE(Text) =
+        "SELECT count(*) FROM events e JOIN claims c ON c.event_number = e.number
+         WHERE e.source = $1";
     COUNT_OBJECTS() = "SELECT count(DISTINCT object) FROM claims";
     // By the events: a claim has no source of its own.
     ARE_THERE(Text) =
@@ -138,6 +141,11 @@ pub(in crate::ledger) fn count_objects(tx: &Transaction<'_>) -> Result<i64> {
 
 pub(in crate::ledger) fn count(tx: &Transaction<'_>) -> Result<i64> {
     tx.row(&COUNT, &values![])?.ok_or(SqlError::NoRow)
+}
+
+/// How many claims a source has.
+pub(in crate::ledger) fn count_of_source(tx: &Transaction<'_>, source: &str) -> Result<i64> {
+    tx.row(&COUNT_OF_SOURCE, &values![source])?.ok_or(SqlError::NoRow)
 }
 
 /// Whether a source claims anything.

@@ -1,0 +1,67 @@
+//! Compares the sources of the configuration with those that the ledger knows: which are new, and which are no longer
+//! configured.
+
+use anyhow::Context;
+
+use crate::config::{Config, Source};
+use crate::ledger::{Ledger, RememberedSource};
+use crate::log_event::LogEvent;
+
+/// Tells which sources are new to the ledger, and which it holds that are no longer read. A new ledger holds none.
+pub(super) async fn tell(config: &Config, ledger: &Ledger) -> anyhow::Result<()> {
+    let held = ledger.held_sources().await.context("read what the ledger holds")?;
+    let is_read = |name: &str| config.enabled_sources().any(|source| source.name == name);
+    for source in held.iter().filter(|name| !is_read(name)) {
+        tracing::warn!(
+            event = LogEvent::SourceAbsent.word(),
+            source,
+            "The ledger holds a source that is no longer read. What it claims stays until `forget-source` ends it"
+        );
+    }
+    let is_new = |source: &&Source| !held.is_empty() && !held.contains(&source.name);
+    for source in config.enabled_sources().filter(is_new) {
+        tracing::info!(
+            event = LogEvent::SourceNew.word(),
+            source = source.name,
+            "A source is new to the ledger, and a full resync fills it. What others have sent already is not sent again"
+        );
+    }
+    Ok(())
+}
+
+/// Remembers the sources, and completes the settings by what is remembered of those that are no longer configured. What
+/// these claim goes on linking to them, and has the audience that it had: without a key nobody says who may see it.
+///
+/// # Errors
+/// The ledger cannot be read or written.
+pub async fn remember_sources(config: &mut Config, ledger: &Ledger) -> anyhow::Result<()> {
+    for source in &config.sources {
+        let remembered = RememberedSource {
+            name: source.name.clone(),
+            public_url: Some(source.public_url.clone()),
+            has_key: source.rest.is_some(),
+        };
+        ledger.remember_source(remembered).await.context("remember a source")?;
+    }
+    let known = ledger.remembered_sources().await.context("read what is known of the sources")?;
+    let is_configured = |name: &str| config.sources.iter().any(|source| source.name == name);
+    let absent: Vec<RememberedSource> =
+        known.into_iter().filter(|source| !is_configured(&source.name)).collect();
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let urls = absent.iter().filter_map(|one| Some((one.name.clone(), one.public_url.clone()?)));
+    config.rendering.public_urls.extend(urls);
+    let without = config.sources.iter().filter(|source| source.rest.is_none());
+    let without = without.map(|source| source.name.clone());
+    let feed_only: Vec<String> = without
+        .chain(absent.iter().filter(|one| !one.has_key).map(|one| one.name.clone()))
+        .collect();
+    let of_targets = config.targets.iter_mut().map(|target| &mut target.policy);
+    for policy in of_targets.chain([&mut config.policy]) {
+        // From here on it depends on the claim's own source.
+        policy.is_feed_only = false;
+        policy.feed_only.clone_from(&feed_only);
+    }
+    Ok(())
+}
