@@ -263,7 +263,7 @@ async fn what_changes_anything_takes_a_post() {
     let page = include_str!("../../docs/reference/control-api.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
     let routes: Vec<(&str, &str)> = rows.filter_map(|(route, _)| route.split_once(' ')).collect();
-    assert_eq!(routes.len(), 20, "{routes:?}");
+    assert_eq!(routes.len(), 22, "{routes:?}");
     for (method, path) in routes {
         let answer = client.get(format!("http://relay{path}")).send().await.unwrap();
         let expected = match method {
