@@ -258,10 +258,14 @@ pub fn last_publication(feed: &str, at: SystemTime) {
     moment(Some(at), |at| last_publication_at(feed, at));
 }
 
-/// Records when the secret at this URL of a vault ends.
-pub fn vault_secret_ends(url: &str, at: SystemTime) {
+/// Records when the secret at this URL of a vault ends. `None`: it has no end.
+pub fn vault_secret_ends(url: &str, at: Option<SystemTime>) {
     let secret = url.strip_prefix("https://").unwrap_or(url);
-    moment(Some(at), |at| vault_secret_ends_at(secret, at));
+    match at {
+        Some(_) => moment(at, |at| vault_secret_ends_at(secret, at)),
+        // The version before may have had an end, which is over with it.
+        None => vault_secret_ends_at(secret, f64::INFINITY),
+    }
 }
 
 /// Records when the webhook's certificate ends.
@@ -408,7 +412,7 @@ mod tests {
         request_outcome(target, "accepted");
         request_time(target, second);
         target_moments(target, TargetMoments { accepted: at, signed_in: at, certificate_ends: at });
-        vault_secret_ends("https://kv.vault.azure.net/secrets/a", UNIX_EPOCH + second);
+        vault_secret_ends("https://kv.vault.azure.net/secrets/a", at);
         webhook_certificate_ends(UNIX_EPOCH + second);
         sign_in("granted");
         deleted("soc");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
@@ -153,9 +153,7 @@ impl Vault for KeyVaults {
             answer => answer,
         };
         let read = read.map_err(|(_, why)| why)?;
-        if let Some(at) = read.ends {
-            metrics::vault_secret_ends(url, at.into());
-        }
+        metrics::vault_secret_ends(url, read.ends.map(SystemTime::from));
         Ok(read)
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn run(
     let switch = logging::install(&config.log)?;
     let recorded = metrics::install()?;
     for (secret, ends) in &config.secret_ends {
-        metrics::vault_secret_ends(secret, (*ends).into());
+        metrics::vault_secret_ends(secret, Some((*ends).into()));
     }
     banner::log(&settings, &config);
     for warning in config::warnings(&config) {

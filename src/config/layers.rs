@@ -48,6 +48,13 @@ fn for_all(path: &str) -> Cow<'_, str> {
     }
 }
 
+/// Returns the names that the keys and sections of the configuration are made of.
+fn known_names() -> BTreeSet<String> {
+    let Ok((template, leaves)) = defaults() else { return BTreeSet::new() };
+    let paths = template.keys().chain(leaves.keys());
+    paths.flat_map(|path| path.split('.')).map(str::to_owned).collect()
+}
+
 /// Returns the default of a key as text. Of a list it returns the last element.
 pub(super) fn default_text(path: &str) -> Option<String> {
     let (_, leaves) = defaults().ok()?;
@@ -226,7 +233,7 @@ fn parse(text: &str, origin: &SettingOrigin) -> Result<Leaves, Mistakes> {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         let key = format!("line {line}, column {column}");
         let summary = error.message().lines().next().unwrap_or_default();
-        let excerpt = Excerpt::of(text, line, column).map(Box::new);
+        let excerpt = Excerpt::of(text, line, column, &known_names()).map(Box::new);
         let problem = Problem { excerpt, ..Problem::new(format!("no TOML: {summary}")) };
         Mistakes::from(Mistake::new(&key, origin.clone(), problem))
     })?;
