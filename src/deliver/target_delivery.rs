@@ -15,7 +15,7 @@ use super::outcome::Why;
 use super::state::{Bisection, Record, Ruling, TargetState};
 use crate::azure::token::SignInStanding;
 use crate::config::{Limits, Target};
-use crate::ledger::{Lane, Ledger, Moment, Pending, Sending, SqlResult, WITHDRAWN};
+use crate::ledger::{Lane, Ledger, Moment, Pending, Sending, SqlResult};
 use crate::pure::outage::Outage;
 use crate::pure::stix::{self, Identity};
 use crate::pure::title;
@@ -328,10 +328,9 @@ impl FinishedRequest {
     }
 }
 
-/// Whether the log may name the value of an object. A withdrawal repeats the marking that was sent before, and a stricter
-/// one may be why it is withdrawn.
+/// Whether the log may name the value of an object, by the marking that it is sent with.
 pub(super) fn may_be_logged(sending: &Sending) -> bool {
-    sending.version != WITHDRAWN && title::may_be_logged(stix::level_of(&sending.json))
+    title::may_be_logged(stix::level_of(&sending.json))
 }
 
 pub(super) fn record(sending: &Sending) -> Record {
