@@ -35,6 +35,9 @@ pub(super) async fn tell(config: &Config, ledger: &Ledger) -> anyhow::Result<()>
 /// # Errors
 /// The ledger cannot be read or written.
 pub async fn remember_sources(config: &mut Config, ledger: &Ledger) -> anyhow::Result<()> {
+    // First, so that a source of an earlier release whose section is gone is known as absent at once.
+    let names: Vec<String> = config.sources.iter().map(|source| source.name.clone()).collect();
+    ledger.register_sources(&names).await.context("note the sources")?;
     for source in &config.sources {
         let remembered = RememberedSource {
             name: source.name.clone(),

@@ -306,7 +306,5 @@ async fn register(
             known => known?,
         }
     }
-    ledger.register(views, &targets, options.rehome).await?;
-    let sources: Vec<String> = config.sources.iter().map(|one| one.name.clone()).collect();
-    Ok(ledger.register_sources(&sources).await?)
+    Ok(ledger.register(views, &targets, options.rehome).await?)
 }

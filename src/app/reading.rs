@@ -141,11 +141,11 @@ impl RestReading {
     /// There is no key, or the ledger cannot be opened.
     pub async fn begin(config: &Config, scope: Scope) -> anyhow::Result<Self> {
         let mut config = config.clone();
-        // Only what was asked for is read: no other source, and no periodic resync.
+        // Only what was asked for is read, and no periodic resync. The settings of the other sources stay: what
+        // their MISPs forbid counts for every claim.
         let with_key = config.enabled_sources().filter(|source| source.rest.is_some());
         let asked = scope.which(with_key.map(|source| source.name.as_str()))?;
         let asked: Vec<String> = asked.into_iter().map(str::to_owned).collect();
-        config.sources.retain(|source| asked.contains(&source.name));
         config.sources.iter_mut().for_each(|source| source.resync = None);
         super::name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
@@ -161,7 +161,7 @@ impl RestReading {
             stop: CancellationToken::new(),
             states: Vec::new(),
         };
-        for source in &config.sources {
+        for source in config.sources.iter().filter(|source| asked.contains(&source.name)) {
             scope.begin(&reading.ledger, &source.name).await?;
             reading.start(source, &config, &views)?;
         }

@@ -144,11 +144,13 @@ impl Application {
         };
         let compared = adding.compare_chunk(tx, chunk, change)?;
         let Adding { added, spoken, .. } = adding;
+        let Some(spoken) = spoken else {
+            self.write(tx, compared, change)?;
+            return Ok(Some(added));
+        };
         let merged = compared.touched.clone();
         self.write(tx, compared, change)?;
-        if let Some(spoken) = spoken {
-            self.speak(tx, &spoken, &merged, change)?;
-        }
+        self.speak(tx, &spoken, &merged, change)?;
         Ok(Some(added))
     }
 
