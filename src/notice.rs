@@ -156,7 +156,10 @@ pub enum Subject {
 /// The reason why the claims of an attribute end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
+    /// Softly: the attribute stays in MISP, marked as deleted, and MISPs pass that on when they synchronise.
     Deleted,
+    /// MISP keeps nothing of it and tells no other MISP.
+    DeletedForGood,
     ToIdsOff,
 }
 

@@ -143,7 +143,9 @@ fn attribute(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
     let event = event_ref(event, attribute.event_id);
     let (uuid, timestamp) = (attribute.uuid, attribute.timestamp);
     let ended = |event, cause| Withdrawal::Attribute { event, attribute: uuid, timestamp, cause };
-    Ok(Some(What::Withdrawn(if deleted {
+    Ok(Some(What::Withdrawn(if action == FOR_GOOD {
+        ended(event, Cause::DeletedForGood)
+    } else if deleted {
         ended(event, Cause::Deleted)
     } else if !attribute.to_ids {
         ended(event, Cause::ToIdsOff)
@@ -243,8 +245,11 @@ fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, MalformedFrame> {
     Ok(serde_json::from_slice(json)?)
 }
 
+/// The action of a frame about what MISP keeps nothing of (recorded, MISP 2.5.1).
+const FOR_GOOD: &str = "delete";
+
 fn is_deletion(action: &str) -> bool {
-    matches!(action, "delete" | "soft-delete")
+    matches!(action, FOR_GOOD | "soft-delete")
 }
 
 /// Returns how a message names its event. A hard delete names it by `event_id` alone.

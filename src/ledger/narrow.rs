@@ -138,7 +138,7 @@ pub(super) fn keep_out_older(
 ) -> Result<()> {
     // What the edit says comes with a snapshot of that very second.
     let last = shown.timestamp.saturating_sub(1);
-    tombstones::bury(tx, source, &Tombstone::of_edit(edited, last), now)
+    tombstones::bury(tx, source, &Tombstone::of_own(edited, last), now)
 }
 
 /// Whether an edit of this event was heard before the ledger knew it, and the publication is from

@@ -218,6 +218,7 @@ fn ending(withdrawal: &Withdrawal, change: &Change<'_>) -> Option<Ending> {
         Withdrawal::Attribute { attribute, timestamp, cause, .. } => {
             let why = match cause {
                 Cause::Deleted => "attribute deleted",
+                Cause::DeletedForGood => "attribute deleted for good",
                 Cause::ToIdsOff => "to_ids switched off",
             };
             (ClaimGroup::OfAttribute(*attribute), *timestamp, why)
@@ -243,7 +244,8 @@ fn ending(withdrawal: &Withdrawal, change: &Change<'_>) -> Option<Ending> {
     };
     // A snapshot of the same second without `to_ids` is no news from before this, but the same news.
     let ids_only = matches!(withdrawal, Withdrawal::Attribute { cause: Cause::ToIdsOff, .. });
-    Some(Ending { group, timestamp, keep, ids_only, why })
+    let for_good = matches!(withdrawal, Withdrawal::Attribute { cause: Cause::DeletedForGood, .. });
+    Some(Ending { group, timestamp, keep, ids_only, for_good, why })
 }
 
 fn sighted(

@@ -35,6 +35,8 @@ pub(super) struct Ending {
     pub keep: Option<Vec<Uuid>>,
     /// See [`Tombstone`].
     pub ids_only: bool,
+    /// MISP passes the withdrawal on to no other MISP, so it ends this source's copy alone.
+    pub for_good: bool,
     /// For people.
     pub why: &'static str,
 }
@@ -47,8 +49,8 @@ impl Ending {
         let timestamp = self.timestamp.saturating_sub(i64::from(self.keep.is_some()));
         // An edit that leaves something claimed takes nothing of it back.
         let is_edit = self.keep.as_ref().is_some_and(|keep| !keep.is_empty());
-        let tombstone = match is_edit {
-            true => Tombstone::of_edit(uuid, timestamp),
+        let tombstone = match is_edit || self.for_good {
+            true => Tombstone::of_own(uuid, timestamp),
             false => Tombstone::of(uuid, timestamp),
         };
         Tombstone { ids_only: self.ids_only, ..tombstone }
@@ -66,9 +68,21 @@ pub(super) fn remember(
     withdrawal: &Ending,
     change: &mut Change<'_>,
 ) -> Result<()> {
-    let tombstone = withdrawal.tombstone();
+    let mut tombstone = withdrawal.tombstone();
+    if withdrawal.for_good {
+        tombstone = replacing(tx, source, tombstone)?;
+    }
     tombstones::bury(tx, source, &tombstone, change.opened_at)?;
     refresh_with_copies(tx, source, Vec::new(), iter::once(tombstone.attribute), change)
+}
+
+/// What an attribute said is gone with it: ends its other tombstones, which outdate copies in other sources. Returns the
+/// tombstone, which keeps out what they kept out of their own source.
+fn replacing(tx: &Transaction<'_>, source: &str, tombstone: Tombstone) -> Result<Tombstone> {
+    let earlier = tombstones::of(tx, source, &[tombstone.attribute])?;
+    tombstones::end(tx, source, &earlier)?;
+    let latest = earlier.iter().map(|one| one.timestamp).max();
+    Ok(Tombstone { timestamp: tombstone.timestamp.max(latest.unwrap_or_default()), ..tombstone })
 }
 
 /// Ends the claims of an attribute or object in one event, except those that are kept.
@@ -78,7 +92,7 @@ pub(super) fn withdraw(
     withdrawal: &Ending,
     change: &mut Change<'_>,
 ) -> Result<Withdrawn> {
-    let Ending { timestamp, ids_only, .. } = *withdrawal;
+    let Ending { timestamp, ids_only, for_good, .. } = *withdrawal;
     let mut ending = claims::of_group(tx, event, withdrawal.group)?;
     ending.retain(|claim| !withdrawal.keeps(claim.object));
     // One of the two frames may have come late, or a clock of MISP's stepped: only MISP can tell which counts.
@@ -90,9 +104,13 @@ pub(super) fn withdraw(
     let is_whole = withdrawal.keep.as_ref().is_none_or(Vec::is_empty);
     let mut over = Vec::with_capacity(ending.len());
     for claim in &ending {
-        let object = if is_whole { Uuid::nil() } else { claim.object };
-        let tombstone = Tombstone::of(claim.place.attribute, timestamp);
-        let tombstone = Tombstone { object, ids_only, ..tombstone };
+        let attribute = claim.place.attribute;
+        let tombstone = if for_good {
+            replacing(tx, event.source, Tombstone::of_own(attribute, timestamp))?
+        } else {
+            let object = if is_whole { Uuid::nil() } else { claim.object };
+            Tombstone { object, ids_only, ..Tombstone::of(attribute, timestamp) }
+        };
         tombstones::bury(tx, event.source, &tombstone, change.opened_at)?;
         if !(ids_only && goes_on_disputing(tx, event.claim(claim.place), claim, change)?) {
             over.push(claim.place);

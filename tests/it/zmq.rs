@@ -139,6 +139,10 @@ fn every_recorded_frame_is_read() {
                 ..
             })) => "deleted",
             Content::Notice(What::Withdrawn(Withdrawal::Attribute {
+                cause: Cause::DeletedForGood,
+                ..
+            })) => "deleted for good",
+            Content::Notice(What::Withdrawn(Withdrawal::Attribute {
                 cause: Cause::ToIdsOff,
                 ..
             })) => "to_ids off",
@@ -164,7 +168,8 @@ fn every_recorded_frame_is_read() {
     // 000383 type 2.
     let expected = [
         ("published", 69),
-        ("deleted", 12 + 1),
+        ("deleted", 12),
+        ("deleted for good", 1),
         ("to_ids off", 3),
         ("edited", 2),
         ("object deleted", 1),
@@ -208,7 +213,7 @@ fn recorded_frames_say_what_was_done_in_misp() {
             event: EventRef { uuid: None, id: Some(8) },
             attribute: "a160e450-8e78-43c3-8e29-3aa32bcc86c0".parse().unwrap(),
             timestamp: 1_795_499_670,
-            cause: Cause::Deleted,
+            cause: Cause::DeletedForGood,
         })
     );
     assert_eq!(

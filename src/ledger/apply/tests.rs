@@ -401,8 +401,14 @@ impl SmallWorld {
                 let timestamp = NOW / 1_000 - 99;
                 self.work(move |unit, change| {
                     let key = event_key(event);
-                    let ending =
-                        Ending { group, timestamp, keep: None, ids_only: false, why: "deleted" };
+                    let ending = Ending {
+                        group,
+                        timestamp,
+                        keep: None,
+                        ids_only: false,
+                        for_good: false,
+                        why: "deleted",
+                    };
                     withdraw::withdraw(unit, key, &ending, change).map(drop)
                 })
                 .await;

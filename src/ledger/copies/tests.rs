@@ -90,6 +90,13 @@ enum How {
     ReadUnpublished,
 }
 
+/// A withdrawal of an attribute, so many seconds after the first publication.
+fn ending(attribute: u8, later: i64) -> Ending {
+    let group = ClaimGroup::OfAttribute(uuid(attribute));
+    let (ids_only, for_good, why) = (false, false, "deleted");
+    Ending { group, timestamp: FIRST + later, keep: None, ids_only, for_good, why }
+}
+
 struct World {
     ledger: Ledger,
     views: Views,
@@ -219,10 +226,16 @@ impl World {
 
     /// A frame says that an attribute was taken back.
     async fn take_back(&mut self, source: &'static str, attribute: u8, later: i64, ids_only: bool) {
-        let group = ClaimGroup::OfAttribute(uuid(attribute));
+        self.end(source, Ending { ids_only, ..ending(attribute, later) }).await;
+    }
+
+    /// A frame says that an attribute was deleted for good.
+    async fn delete_for_good(&mut self, source: &'static str, attribute: u8, later: i64) {
+        self.end(source, Ending { for_good: true, ..ending(attribute, later) }).await;
+    }
+
+    async fn end(&mut self, source: &'static str, ending: Ending) {
         self.work(move |unit, change| {
-            let why = "deleted";
-            let ending = Ending { group, timestamp: FIRST + later, keep: None, ids_only, why };
             withdraw::remember(unit, source, &ending, change)?;
             withdraw::withdraw(unit, event_key(source), &ending, change).map(drop)
         })
@@ -409,6 +422,24 @@ async fn what_is_gone_for_good_says_nothing_any_more() {
     assert_eq!(world.live().await, ["evil", "third"]);
     world.delete_event("b").await;
     assert_eq!(world.live().await, ["evil", "more"]);
+}
+
+#[tokio::test]
+async fn what_is_deleted_for_good_by_a_frame_ends_its_own_copy_alone() {
+    let mut world = World::new().await;
+    world.show("a", How::Pushed, 0, vec![domain(1, "evil", 0)]).await;
+    world.show("b", How::Pushed, 1, vec![domain(1, "evil", 1), domain(2, "more", 1)]).await;
+    world.delete_for_good("b", 1, 1).await;
+    world.delete_for_good("b", 2, 1).await;
+    assert_eq!(world.live().await, ["evil"]);
+    // A publication of "b" from before comes late. It brings nothing back there.
+    world.show("b", How::Pushed, 1, vec![domain(2, "more", 1)]).await;
+    assert_eq!(world.live().await, ["evil"]);
+    // A soft deletion is passed on, until the attribute is gone for good too.
+    world.take_back("b", 1, 5, false).await;
+    assert_eq!(world.live().await, NONE);
+    world.delete_for_good("b", 1, 5).await;
+    assert_eq!(world.live().await, ["evil"]);
 }
 
 #[tokio::test]

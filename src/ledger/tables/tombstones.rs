@@ -69,7 +69,7 @@ row! {
         /// ledger does not know.
         pub attribute: Uuid,
         /// The observable that was withdrawn. Nil: everything that the attribute claims. See also
-        /// [`Tombstone::of_edit`].
+        /// [`Tombstone::of_own`].
         pub object: Uuid,
         /// MISP's time of the withdrawal, Unix seconds.
         pub timestamp: i64,
@@ -81,11 +81,12 @@ row! {
 }
 
 impl Tombstone {
-    /// Makes a tombstone that only keeps older snapshots of its own source from counting, because the attribute was
-    /// edited since. It takes nothing back, so it says nothing of copies in other sources. No observable has the uuid of
-    /// the attribute, so it stands for that in the place of one.
-    pub(in crate::ledger) fn of_edit(edited: Uuid, timestamp: i64) -> Self {
-        Self { object: edited, ..Self::of(edited, timestamp) }
+    /// Makes a tombstone that only keeps older snapshots of its own source from counting. The attribute was edited
+    /// since, which takes nothing back, or it was deleted for good, which MISP passes on to no other. So it says nothing
+    /// of copies in other sources. No observable has the uuid of the attribute, so it stands for that in the place of
+    /// one.
+    pub(in crate::ledger) fn of_own(attribute: Uuid, timestamp: i64) -> Self {
+        Self { object: attribute, ..Self::of(attribute, timestamp) }
     }
 
     /// Makes a tombstone for everything that the attribute claims.
