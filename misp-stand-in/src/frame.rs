@@ -42,6 +42,14 @@ impl Frame {
         })
     }
 
+    /// `misp_json_event` of a pull. The number is the one that the event has on the other server.
+    pub(super) fn pulled(number: u64, action: &str) -> Self {
+        Self::new("misp_json_event", |json| {
+            json.raw(r#"{"Event":"#).number(number).raw(r#","Server":1"#);
+            end(json, &format!("{action}_from_connected_server"));
+        })
+    }
+
     /// `misp_json_warninglist`: the list without its entries.
     pub(super) fn warninglist(list: &serde_json::Value, action: &str) -> Self {
         Self::new("misp_json_warninglist", |json| {
@@ -139,7 +147,7 @@ fn event_row(json: &mut Json, event: &Event) {
     json.raw(r#","timestamp":"#).number(event.timestamp);
     json.raw(r#","distribution":"#).number(event.distribution);
     json.raw(r#","sharing_group_id":"#).number(event.sharing_group);
-    json.raw(r#","proposal_email_lock":false,"locked":false"#);
+    json.raw(r#","proposal_email_lock":false,"locked":"#).bool(event.locked);
     json.raw(r#","threat_level_id":"#).number(event.threat_level);
     json.raw(r#","publish_timestamp":"#).number(event.publish_timestamp);
     json.raw(r#","sighting_timestamp":"0","disable_correlation":false,"extends_uuid":"""#);

@@ -10,6 +10,7 @@ mod connection;
 mod fault;
 mod frame;
 mod model;
+mod pull;
 mod render;
 mod search;
 mod server;

@@ -23,6 +23,8 @@ pub struct Event {
     pub published: bool,
     /// 0: never published.
     pub publish_timestamp: i64,
+    /// It was pulled from another MISP. Only such an event is changed by a later pull.
+    pub locked: bool,
     pub tags: Vec<Tag>,
     /// Those outside of objects.
     pub attributes: Vec<Attribute>,

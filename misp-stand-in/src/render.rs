@@ -79,7 +79,7 @@ fn begin(json: &mut Json, event: &Event, shown: &Shown) {
     json.raw(r#","analysis":"#).number(event.analysis);
     json.raw(r#","timestamp":"#).number(event.timestamp);
     json.raw(r#","distribution":"#).number(event.distribution);
-    json.raw(r#","proposal_email_lock":false,"locked":false"#);
+    json.raw(r#","proposal_email_lock":false,"locked":"#).bool(event.locked);
     if !shown.lacks_publication {
         json.raw(r#","publish_timestamp":"#).number(event.publish_timestamp);
     }

@@ -46,9 +46,9 @@ pub(super) struct Store {
     pub(super) warninglists: BTreeMap<u64, Warninglist>,
     /// Settings that are off.
     pub(super) off: BTreeSet<String>,
-    last_event: u64,
-    last_attribute: u64,
-    last_object: u64,
+    pub(super) last_event: u64,
+    pub(super) last_attribute: u64,
+    pub(super) last_object: u64,
 }
 
 impl Misp {
@@ -211,7 +211,7 @@ pub(super) fn touch(event: &mut Event, now: i64) {
 }
 
 /// What MISP says of a new event: it is saved before its tags and attributes.
-fn birth(event: &Event) -> Vec<Frame> {
+pub(super) fn birth(event: &Event) -> Vec<Frame> {
     let bare = Event { tags: vec![], attributes: vec![], objects: vec![], ..event.clone() };
     let mut frames = vec![Frame::event(&bare, "add")];
     frames.extend(event.tags.iter().map(|tag| Frame::tag(event, None, tag, true)));
@@ -245,7 +245,7 @@ impl Store {
         self.events.get_mut(self.numbers.get(&uuid)?).map(Arc::make_mut)
     }
 
-    fn insert(&mut self, event: Event) {
+    pub(super) fn insert(&mut self, event: Event) {
         self.numbers.insert(event.uuid, event.id);
         self.events.insert(event.id, Arc::new(event));
     }
@@ -283,6 +283,7 @@ impl Store {
             timestamp: self.clock,
             published: false,
             publish_timestamp: 0,
+            locked: false,
             tags,
             attributes: new.attributes.into_iter().map(|one| self.attribute(one)).collect(),
             objects: new.objects.into_iter().map(|one| self.object(one)).collect(),

@@ -40,6 +40,19 @@ impl Rules {
         self.may(object.distribution, object.sharing_group)
     }
 
+    /// Whether MISP shows the key what the attribute says, also that it is deleted.
+    pub(super) fn shows(&self, event: &Event, object: Option<&Object>, one: &Attribute) -> bool {
+        let may = |distribution| self.may_see(distribution);
+        may(event.distribution)
+            && object.is_none_or(|object| may(object.distribution))
+            && may(one.distribution)
+            && !(one.deleted && (self.outsider || self.keyless))
+    }
+
+    fn may_see(&self, distribution: u8) -> bool {
+        !(self.outsider || self.keyless) || !matches!(distribution, 0 | 4)
+    }
+
     /// Of one level; what is inherited (5) says nothing by itself.
     fn may(&self, distribution: u8, group: u64) -> bool {
         const INHERITED: u8 = 5;
@@ -47,7 +60,7 @@ impl Rules {
         if distribution == INHERITED {
             return true;
         }
-        let is_shown = !(self.outsider || self.keyless) || !matches!(distribution, 0 | GROUP);
+        let is_shown = self.may_see(distribution);
         let Some(Audiences { distributions, groups }) = self.audiences else { return is_shown };
         is_shown
             && (distributions.is_empty() || distributions.contains(&distribution))

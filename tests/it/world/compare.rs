@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use misp_stand_in::{Edit, RestFault};
+use misp_stand_in::RestFault;
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::deed::Deed;
+use super::merged::Merged;
 use super::reference::Verdict;
 use super::relay::CATCH_UP;
-use super::run::World;
+use super::run::{Lasting, World};
 use super::sent::{self, ANCHOR};
 use super::weather::Weather;
 use super::witness::{self, Doubts, Witness};
@@ -22,47 +23,59 @@ impl World {
     /// Everything works from now on.
     pub(super) async fn quiet(&mut self) {
         let lasting = std::mem::take(&mut self.lasting);
-        let rejections = lasting.iter().any(|(_, weather)| matches!(weather, Weather::Rejects(_)))
+        let is_rejection = |lasting: &Lasting| matches!(lasting.weather, Weather::Rejects(_));
+        let rejections = lasting.iter().any(is_rejection)
             || self.report.counts.contains_key("weather: partial errors");
-        for (_, weather) in lasting {
-            self.lift(weather).await;
+        for lasting in lasting {
+            self.lift(lasting).await;
         }
         self.sandbox.heal();
-        self.server.heal();
-        self.wire.heal().await;
+        for site in &mut self.sites {
+            site.server.heal();
+            site.wire.heal().await;
+        }
         if self.relay.skew() != 0 {
             self.relay.kill();
             self.stops.push(Instant::now());
             self.relay.set_skew(0);
             self.relay.start().await;
-            self.wire.publisher().wait_for_subscriptions(2).await;
+            self.wait_for_subscriptions().await;
         }
-        self.misp.advance(5);
-        self.report.log.push(format!("    quiet at {}", self.misp.now()));
+        for place in 0..self.sites.len() {
+            let misp = &self.sites[place].misp;
+            misp.advance(5);
+            let now = misp.now();
+            self.report.log.push(format!("    {}quiet at {now}", self.named(place)));
+        }
         self.hear().await;
         if rejections {
             self.relay.retry_rejected().await;
         }
     }
 
-    /// Waits until the relay has heard everything and Sentinel has what it sent at once: the anchor
-    /// changes, and is published until its new value is live and the old one is not.
     async fn hear(&mut self) {
-        let before = self.anchor.value();
-        self.anchor.number += 1;
-        let value = Edit::Value(self.anchor.value());
-        let frames = self.misp.edit_attribute(self.anchor.event, self.anchor.attribute, value);
-        let frames = [frames, self.misp.publish(self.anchor.event)].concat();
-        for witness in &self.witnesses {
-            witness.hear(&frames).await;
+        for place in 0..self.sites.len() {
+            self.hear_of(place).await;
         }
+    }
+
+    /// Waits until the relay has heard everything of a MISP and Sentinel has what it sent at once: the anchor
+    /// changes, and is published until its new value is live and the old one is not.
+    async fn hear_of(&mut self, place: usize) {
+        let site = &mut self.sites[place];
+        let before = site.anchor.value();
+        let frames = site.move_anchor();
+        for witness in &self.witnesses {
+            witness.hear(place, &frames).await;
+        }
+        let after = site.anchor.value();
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             for frame in &frames {
-                self.wire.put(&frame.bytes).await;
+                site.wire.put(&frame.bytes).await;
             }
             for _ in 0..20 {
-                if sent::is_anchored(&self.sandbox, &self.anchor.value())
+                if sent::is_anchored(&self.sandbox, &after)
                     && !sent::is_anchored(&self.sandbox, &before)
                 {
                     return;
@@ -70,14 +83,15 @@ impl World {
                 sleep(Duration::from_millis(10)).await;
             }
         }
-        self.violation(format!("nothing is heard for {PATIENCE:?}"));
+        let name = site.name;
+        self.violation(format!("nothing of {name} is heard for {PATIENCE:?}"));
     }
 
     pub(super) async fn compare_all(&mut self) {
         if !self.report.violations.is_empty() {
             return;
         }
-        let verdicts = self.reference.verdicts(&self.misp);
+        let verdicts = Merged::of(&self.sites).verdicts();
         let either = verdicts.values().filter(|verdict| **verdict == Verdict::Either).count();
         self.count("verdicts: either", either);
         self.count("verdicts: must", verdicts.len() - either);
@@ -95,10 +109,10 @@ impl World {
                 self.violation(format!("the relays could not be compared: {error}"));
             }
         }
-        self.misp.advance(2);
-        for event in self.misp.events() {
-            if event.uuid != self.anchor.event {
-                self.act(Deed::Publish(event.uuid)).await;
+        for place in 0..self.sites.len() {
+            self.sites[place].misp.advance(2);
+            for event in self.sites[place].events() {
+                self.act(place, Deed::Publish(event.uuid)).await;
             }
         }
         self.hear().await;
@@ -110,28 +124,27 @@ impl World {
         if !self.plan.absent_fields {
             return;
         }
-        self.server.always(Some(RestFault::LacksPublication));
-        let certain = |event: &Uuid| !self.reference.was_tagged(*event);
-        let published = self.misp.events().into_iter().filter(|event| event.published);
-        for uuid in published.map(|event| event.uuid).filter(certain).collect::<Vec<_>>() {
-            for frame in self.misp.push(uuid) {
-                self.wire.put(&frame.bytes).await;
+        let was_tagged: BTreeSet<Uuid> =
+            (self.sites.iter()).flat_map(|site| site.reference.tagged().iter().copied()).collect();
+        for site in &mut self.sites {
+            site.server.always(Some(RestFault::LacksPublication));
+            let published = site.misp.events().into_iter().filter(|event| event.published);
+            let certain = published.filter(|event| !was_tagged.contains(&event.uuid));
+            for frame in certain.flat_map(|event| site.misp.push(event.uuid)).collect::<Vec<_>>() {
+                site.wire.put(&frame.bytes).await;
             }
         }
         self.reach("after answers without fields", CATCH_UP, Self::differs).await;
-        self.server.always(None);
+        self.sites.iter().for_each(|site| site.server.always(None));
         self.reach("after whole answers again", CATCH_UP, Self::differs).await;
     }
 
     /// Whatever a relay lived through, it wants what one wants that starts now.
     async fn compare_relays(&mut self) -> Result<(), String> {
-        let place = (&self.sandbox, &self.misp);
+        let place = (&self.sandbox, &self.sites[..]);
         let newcomer = Witness::start(("one that starts now", false), &self.plan, place).await;
         newcomer.resync().await?;
-        let verdicts = self.reference.verdicts(&self.misp).into_iter();
-        let either = verdicts.filter(|(_, verdict)| *verdict == Verdict::Either);
-        let either = either.map(|(pattern, _)| pattern).collect();
-        let doubts = Doubts { either, doubtful: self.reference.doubtful(&self.misp) };
+        let doubts = self.doubts();
         let told = |name: &str, all: Vec<String>| {
             let name = name.to_owned();
             all.into_iter().map(move |words| format!("{name} / one that starts now: {words}"))
@@ -149,6 +162,13 @@ impl World {
         self.report.violations.extend(found);
         self.count("relays compared", 2 + self.witnesses.len());
         newcomer.stop().await
+    }
+
+    fn doubts(&self) -> Doubts {
+        let merged = Merged::of(&self.sites);
+        let verdicts = merged.verdicts().into_iter();
+        let either = verdicts.filter(|(_, verdict)| *verdict == Verdict::Either);
+        Doubts { either: either.map(|(said, _)| said).collect(), doubtful: merged.doubtful() }
     }
 
     /// Waits `at_least`, and until there is no difference; if there always is one, it is a violation.
@@ -170,19 +190,21 @@ impl World {
     }
 
     fn differs_after_catch_up(&self) -> Vec<String> {
-        let untraced = self.reference.untraced();
+        let untraced = Merged::of(&self.sites).untraced();
         let mut differences = self.differs();
-        differences.retain(|words| !untraced.keys().any(|pattern| words.contains(pattern)));
+        differences.retain(|words| !untraced.keys().any(|said| words.contains(said.as_str())));
         differences
     }
 
     /// Counts what only a full resync can find, where it was not found before.
     fn count_untraced(&mut self) {
         let differences = self.differs();
-        let untraced = self.reference.untraced();
+        let untraced = Merged::of(&self.sites).untraced();
         let causes: Vec<_> = differences
             .iter()
-            .filter_map(|words| untraced.iter().find(|(pattern, _)| words.contains(**pattern)))
+            .filter_map(|words| {
+                untraced.iter().find(|(pattern, _)| words.contains(pattern.as_str()))
+            })
             .map(|(_, cause)| cause.words())
             .collect();
         for cause in causes {
@@ -191,7 +213,7 @@ impl World {
     }
 
     fn differs(&self) -> Vec<String> {
-        let (live, verdicts) = (sent::live(&self.sandbox), self.reference.verdicts(&self.misp));
+        let (live, verdicts) = (sent::live(&self.sandbox), Merged::of(&self.sites).verdicts());
         let mut differences = two_ids(&live);
         for (pattern, verdict) in &verdicts {
             if *verdict == Verdict::Must && !live.contains_key(pattern) && !is_anchor(pattern) {
@@ -209,12 +231,13 @@ impl World {
     /// Everything is published: no doubt is left, and the events that claim an observable are named.
     fn differs_in_the_end(&self) -> Vec<String> {
         let live = sent::live(&self.sandbox);
-        let mut claimants = self.reference.claimants(&self.misp);
+        let (mut claimants, uncertain) = Merged::of(&self.sites).claimants();
         claimants.retain(|pattern, _| !is_anchor(pattern));
         let held = live.iter().map(|(pattern, (_, events))| (pattern.clone(), events.clone()));
         let held: BTreeMap<_, _> = held.collect();
         let mut differences = two_ids(&live);
-        for pattern in held.keys().chain(claimants.keys()).collect::<BTreeSet<_>>() {
+        let all: BTreeSet<_> = held.keys().chain(claimants.keys()).collect();
+        for pattern in all.into_iter().filter(|pattern| !uncertain.contains(*pattern)) {
             let (held, wanted) = (held.get(pattern), claimants.get(pattern));
             if held != wanted {
                 differences.push(format!("{pattern} is of {held:?} and must be of {wanted:?}"));

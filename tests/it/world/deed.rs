@@ -1,14 +1,17 @@
 //! The type `Deed`: one thing that people do in MISP, such as an edit or a publication.
 
 use std::fmt;
+use std::sync::Arc;
 
-use misp_stand_in::{Audience, Edit, Frame, Misp, NewAttribute, NewEvent, NewObject};
+use misp_stand_in::{Audience, Edit, Event, Frame, Misp, NewAttribute, NewEvent, NewObject};
 use uuid::Uuid;
 
 /// One operation.
 #[derive(Debug, Clone)]
 pub(super) enum Deed {
     AddEvent(Box<NewEvent>),
+    /// Takes over what another MISP published.
+    Pull(Arc<Event>),
     AddAttribute(Uuid, Box<NewAttribute>),
     AddObject(Uuid, Box<NewObject>),
     Publish(Uuid),
@@ -37,6 +40,7 @@ impl Deed {
     pub(super) fn event(&self) -> Uuid {
         match self {
             Self::AddEvent(new) => new.uuid,
+            Self::Pull(event) => event.uuid,
             Self::AddAttribute(event, _)
             | Self::AddObject(event, _)
             | Self::Publish(event)
@@ -75,6 +79,7 @@ impl Deed {
     pub(super) fn act(self, misp: &Misp) -> Vec<Frame> {
         match self {
             Self::AddEvent(new) => misp.add_event(*new),
+            Self::Pull(event) => misp.pull(&event),
             Self::AddAttribute(event, new) => misp.add_attribute(event, *new),
             Self::AddObject(event, new) => misp.add_object(event, *new),
             Self::Publish(event) => misp.publish(event),
@@ -119,6 +124,7 @@ impl fmt::Display for Deed {
         write!(f, "{} ", short(&self.event()))?;
         match self {
             Self::AddEvent(new) => added_event(f, new),
+            Self::Pull(_) => write!(f, "PULL"),
             Self::AddAttribute(_, new) => write!(f, "add {}", added(std::slice::from_ref(new))),
             Self::AddObject(_, new) => write!(f, "add {}", added_object(new)),
             Self::Publish(_) => write!(f, "PUBLISH"),

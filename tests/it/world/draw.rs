@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use misp_stand_in::{
-    Attribute, Audience, Edit, Event, Misp, NewAttribute, NewEvent, NewObject, Organisation,
+    Attribute, Audience, Edit, Event, NewAttribute, NewEvent, NewObject, Organisation,
 };
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::deed::Deed;
 use super::plan::Plan;
+use super::site::Site;
 
 /// Few observables, so that many attributes share them: some under several types, in halves of
 /// composites, and what is no indicator at all.
@@ -54,10 +55,12 @@ const MOST_EVENTS: usize = 6;
 const MOST_ATTRIBUTES: usize = 10;
 
 impl Deed {
-    /// Draws one that MISP, as it is, allows. `left_alone` is never touched.
-    pub(super) fn draw(draw: &mut StdRng, misp: &Misp, left_alone: Uuid, plan: &Plan) -> Self {
-        let mut events = misp.events();
-        events.retain(|event| event.uuid != left_alone);
+    /// Draws one that a MISP, as it is, allows. The anchor is never touched.
+    pub(super) fn draw(draw: &mut StdRng, sites: &[Site], place: usize) -> Self {
+        let (events, plan) = (sites[place].events(), &sites[place].plan);
+        if let Some(pull) = Self::pull(draw, sites, place) {
+            return pull;
+        }
         if events.is_empty() || (events.len() < MOST_EVENTS && draw.random_ratio(1, 8)) {
             return Self::AddEvent(Box::new(new_event(draw, plan)));
         }
@@ -77,6 +80,18 @@ impl Deed {
             _ => Self::of_attribute(draw, event, plan.outsider),
         };
         drawn.unwrap_or(Self::Publish(event.uuid))
+    }
+
+    /// Of an event that another MISP has published.
+    fn pull(draw: &mut StdRng, sites: &[Site], place: usize) -> Option<Self> {
+        if sites.len() == 1 || !draw.random_ratio(1, 4) {
+            return None;
+        }
+        let others = sites.iter().enumerate().filter(|(other, _)| *other != place);
+        let mut published: Vec<_> = others.flat_map(|(_, site)| site.events()).collect();
+        published.retain(|event| event.published);
+        (!published.is_empty())
+            .then(|| Self::Pull(published.swap_remove(draw.random_range(0..published.len()))))
     }
 
     /// What only some plans allow; those without draw nothing, and are as they always were.

@@ -6,7 +6,8 @@
 //! ```
 //! `MSR_FIRST_SEED` (default 1) is the first seed, and `MSR_PARALLEL` (8) seeds run at once. To run one seed:
 //! `MSR_FIRST_SEED=4711 MSR_SEEDS=1`. Every fourth seed kills the built binary. With `MSR_BINARY=1` all seeds
-//! run it, so that there is a log (`MSR_KEEP=1` keeps its folder). `MSR_WITH=blinks,relay_clock` gives these
+//! run it, so that there is a log (`MSR_KEEP=1` keeps its folder). `MSR_SOURCES=3` gives every seed three MISPs,
+//! which pull events from one another; else the seed decides on one, two or three. `MSR_WITH=blinks,relay_clock` gives these
 //! parts of the plan to every seed. Wrong clocks of the relay need the package faketime; without it those
 //! seeds run with a right clock.
 
@@ -14,6 +15,7 @@ mod audience;
 mod compare;
 mod deed;
 mod draw;
+mod merged;
 mod observables;
 mod plan;
 mod reference;
@@ -21,6 +23,7 @@ mod relay;
 mod report;
 mod run;
 mod sent;
+mod site;
 mod told;
 mod weather;
 mod wire;

@@ -49,6 +49,12 @@ pub(super) struct Plan {
     /// Sentinel's answers hold nulls, or come from somebody else.
     pub(super) strange_sentinel: bool,
     pub(super) token_lifetime: Duration,
+    /// The key belongs to another organisation for some steps, where it is not an outsider's anyway.
+    pub(super) key_changes: bool,
+    /// How many MISPs there are. They pull events from one another.
+    pub(super) sites: usize,
+    /// A bit for each of several MISPs whose key is an outsider's.
+    pub(super) outsiders: u32,
 }
 
 /// What policy admits; empty lists admit all.
@@ -96,6 +102,9 @@ impl Plan {
             absent_fields: has("absent_fields", one_of(&[0, 0, 1])),
             strange_sentinel: has("strange_sentinel", one_of(&[0, 0, 1])),
             token_lifetime: Duration::from_secs(3599),
+            key_changes: false,
+            sites: 1,
+            outsiders: 0,
         };
         let audiences = AUDIENCES[one_of(&[0, 1, 2, 3, 4]) as usize];
         plan.audiences = has("audiences", one_of(&[0, 0, 1])).then_some(audiences);
@@ -103,11 +112,21 @@ impl Plan {
         if has("short_tokens", one_of(&[0, 0, 1])) {
             plan.token_lifetime = Duration::from_secs(lifetime);
         }
+        plan.outsiders = one_of(&[0, 0, 0, 1, 2, 4, 7]);
+        plan.sites = sites(one_of(&[1, 1, 2, 3]));
+        plan.key_changes = has("key_changes", one_of(&[0, 0, 1]));
         plan.relay_clock &= plan.binary && crate::support::clock::library().is_some();
         plan.rest &= kills || !has("keyless", one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
         // The reference knows of no expiry, and a wrong clock of the relay is looked at with one.
         plan.misp_clock &= !plan.relay_clock;
         if plan.rest { plan } else { plan.keyless() }
+    }
+
+    /// What holds for one of the MISPs.
+    pub(super) fn of_site(&self, place: usize) -> Self {
+        let outsider =
+            if self.sites == 1 { self.outsider } else { self.outsiders >> place & 1 == 1 };
+        Self { outsider: outsider && self.rest, ..*self }
     }
 
     /// Without a key nothing heals what is lost, nor tells that a clock was set back.
@@ -122,6 +141,7 @@ impl Plan {
             reused_numbers: false,
             misp_clock: false,
             absent_fields: false,
+            key_changes: false,
             ..self
         }
     }
@@ -130,6 +150,12 @@ impl Plan {
 fn has(what: &str, drawn: u32) -> bool {
     let forced = std::env::var("MSR_WITH").unwrap_or_default();
     forced.split(',').any(|one| one == what) || drawn == 1
+}
+
+/// `MSR_SOURCES` says how many MISPs each seed has.
+fn sites(drawn: u32) -> usize {
+    let asked = std::env::var("MSR_SOURCES").map(|text| text.parse().expect("MSR_SOURCES"));
+    asked.unwrap_or(drawn as usize)
 }
 
 /// Whether this relay reads from MISP; `MSR_REST=0` says no.

@@ -1,5 +1,5 @@
-//! Computes what Sentinel must hold live from MISP's events. It has a mapping and a policy of its own and
-//! shares no code with the relay.
+//! Computes what one MISP lets Sentinel hold live. It has a mapping and a policy of its own and shares no code
+//! with the relay. What several MISPs say together is in `merged`.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -82,6 +82,26 @@ pub(super) struct Reference {
     allowed: BTreeSet<String>,
 }
 
+/// An attribute as one MISP shows it.
+#[derive(Debug)]
+pub(super) struct Copy {
+    pub(super) attribute: Uuid,
+    pub(super) event: Uuid,
+    pub(super) timestamp: i64,
+    /// Whether its event is published now.
+    pub(super) is_published: bool,
+    /// Whether every reader knows it so.
+    pub(super) is_certain: bool,
+    pub(super) is_for_ids: bool,
+    pub(super) is_deleted: bool,
+    /// By its own tags or its event's.
+    pub(super) is_red: bool,
+    /// What it says, whether that may leave or not.
+    pub(super) observables: Vec<String>,
+    /// The same, with what this MISP lets Sentinel hold.
+    pub(super) claims: Vec<(String, Verdict)>,
+}
+
 /// Names, with whether they are local.
 type Tags = BTreeSet<(String, bool)>;
 
@@ -121,10 +141,10 @@ impl Reference {
     /// Takes in what `deed` has done to its event.
     pub(super) fn observe(&mut self, deed: &Deed, before: Option<Arc<Event>>, misp: &Misp) {
         let uuid = deed.event();
-        if deed.is_about_tags() {
+        let after = misp.event(uuid);
+        if deed.is_about_tags() || is_retagged(before.as_deref(), after.as_deref()) {
             self.tagged.insert(uuid);
         }
-        let after = misp.event(uuid);
         if before == after {
             return;
         }
@@ -134,7 +154,7 @@ impl Reference {
         }
         match (deed, &after) {
             (_, None) => drop(self.past.remove(&uuid)),
-            (Deed::Publish(_), Some(event)) => {
+            (Deed::Publish(_) | Deed::Pull(_), Some(event)) => {
                 // Later than all that was ever shown: this publication counts everywhere.
                 if misp.now() >= self.latest {
                     self.dated_back.retain(|one| event.attribute(*one).is_none());
@@ -200,19 +220,52 @@ impl Reference {
         noted.entry(cause).or_default().extend(said);
     }
 
-    /// All observables that must, or may, be live.
-    pub(super) fn verdicts(&self, misp: &Misp) -> BTreeMap<String, Verdict> {
+    /// All observables that must, or may, be live for what this MISP alone says.
+    fn verdicts(&self, misp: &Misp) -> BTreeMap<String, Verdict> {
         let mut verdicts = BTreeMap::new();
-        for event in misp.events() {
-            for (object, one) in event.all() {
-                for (said, verdict) in self.of_attribute(&event, object, one) {
-                    let known = verdicts.entry(said).or_insert(Verdict::Not);
-                    *known = verdict.max(*known);
-                }
-            }
+        for (said, verdict) in self.copies(misp).into_iter().flat_map(|copy| copy.claims) {
+            let known = verdicts.entry(said).or_insert(Verdict::Not);
+            *known = verdict.max(*known);
         }
         verdicts.retain(|_, verdict| *verdict != Verdict::Not);
         verdicts
+    }
+
+    /// Every attribute of this MISP, deleted ones included.
+    pub(super) fn copies(&self, misp: &Misp) -> Vec<Copy> {
+        let mut copies = Vec::new();
+        for event in misp.events() {
+            let all = event.all();
+            copies.extend(all.map(|(object, one)| self.copy(&event, object, one)));
+        }
+        copies
+    }
+
+    fn copy(&self, event: &Event, object: Option<&Object>, one: &Attribute) -> Copy {
+        Copy {
+            attribute: one.uuid,
+            event: event.uuid,
+            timestamp: one.timestamp,
+            is_published: event.published,
+            is_certain: self.is_certain(event, one) && self.rules.shows(event, object, one),
+            is_for_ids: one.to_ids && !one.deleted,
+            is_deleted: one.deleted,
+            is_red: is_red_in(&event.tags) || is_red_in(&one.tags),
+            observables: observables(&one.kind, &one.value),
+            claims: self.of_attribute(event, object, one),
+        }
+    }
+
+    /// Whether whoever reads MISP knows what the attribute says, and that it is published.
+    fn is_certain(&self, event: &Event, one: &Attribute) -> bool {
+        event.published
+            || self.past.get(&event.uuid).is_some_and(|past| {
+                let is_as_published = past.published.attribute(one.uuid).is_some()
+                    && !past.touched.contains(&one.uuid)
+                    && !past.retagged.contains(&one.uuid)
+                    && !self.dated_back.contains(&one.uuid);
+                is_as_published && past.shown.len() == 1 && one.timestamp <= event.publish_timestamp
+            })
     }
 
     /// Observables of which not everything is certain: an attribute may claim them or not, or with
@@ -239,34 +292,20 @@ impl Reference {
         doubtful
     }
 
-    /// Whether a tag of the event or of its attributes ever came or went: a push within the time in which
+    /// Events whose tags, or those of their attributes, ever came or went: a push within the time in which
     /// the order of frames is in doubt then counts with what was heard, until a read that tells everything.
-    pub(super) fn was_tagged(&self, event: Uuid) -> bool {
-        self.tagged.contains(&event)
+    pub(super) fn tagged(&self) -> &HashSet<Uuid> {
+        &self.tagged
     }
 
-    /// Observables that may differ after catch-up alone, with the cause.
-    pub(super) fn untraced(&self) -> BTreeMap<&str, Untraced> {
-        let causes = self.untraced.values().flatten();
-        causes.flat_map(|(cause, all)| all.iter().map(|one| (one.as_str(), *cause))).collect()
+    /// Events of which something may differ after catch-up alone, with the causes and what they said.
+    pub(super) fn untraced(&self) -> &BTreeMap<Uuid, BTreeMap<Untraced, BTreeSet<String>>> {
+        &self.untraced
     }
 
     /// Whether MISP ever gave a reason to send this.
     pub(super) fn was_allowed(&self, pattern: &str) -> bool {
         self.allowed.contains(pattern)
-    }
-
-    /// The events that claim each observable, of those that are published.
-    pub(super) fn claimants(&self, misp: &Misp) -> BTreeMap<String, BTreeSet<String>> {
-        let mut claimants: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for event in misp.events().iter().filter(|event| event.published) {
-            let admitted =
-                event.all().filter(|(object, one)| self.rules.admits(event, *object, one));
-            for said in admitted.flat_map(|(_, one)| observables(&one.kind, &one.value)) {
-                claimants.entry(said).or_default().insert(event.uuid.to_string());
-            }
-        }
-        claimants
     }
 
     fn of_attribute(
@@ -345,6 +384,12 @@ fn retagged(before: &Event, after: &Event) -> Vec<Uuid> {
         before.attribute(one.uuid).is_some_and(|(_, before)| before.tags != one.tags)
     };
     after.all().filter(|(_, one)| differ(one)).map(|(_, one)| one.uuid).collect()
+}
+
+/// Whether tags of the event or of one of its attributes came or went.
+fn is_retagged(before: Option<&Event>, after: Option<&Event>) -> bool {
+    let (Some(before), Some(after)) = (before, after) else { return false };
+    tags(before) != tags(after) || !retagged(before, after).is_empty()
 }
 
 /// Attributes that were changed and are older than before.

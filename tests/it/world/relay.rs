@@ -11,7 +11,6 @@ use misp_sentinel_relay::commands;
 use misp_sentinel_relay::config::{self, Config};
 use misp_sentinel_relay::ledger::Ledger;
 use misp_sentinel_relay::sandbox::Sandbox;
-use misp_stand_in::MispServer;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -22,7 +21,7 @@ use super::witness::{self, Wanted};
 use super::{audience, sent, told};
 use crate::support::clock;
 use crate::support::program::program;
-use crate::support::relay::{FAST, environment};
+use crate::support::relay::{FAST, environment, of_source, owned};
 
 /// How often the relay looks after MISP; what the world waits for is measured in it.
 pub(super) const CATCH_UP: Duration = Duration::from_millis(400);
@@ -33,15 +32,20 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// With which the relay asks MISP.
 pub(super) const KEY: &str = "TheRelaysOwnKeyInTheConvergenceTest00000";
 
+/// The beginning of the settings of the only MISP.
+const MISP: &str = "MSR_MISP__";
+
 /// Besides [`FAST`].
-const SETTINGS: [(&str, &str); 3] = [
+const SETTINGS: [(&str, &str); 4] = [
     ("MSR_DELIVERY__REQUEST_TIMEOUT", "2s"),
     ("MSR_DELIVERY__RESEND_AFTER", "300ms"),
     ("MSR_DELIVERY__THROTTLED_DEFAULT", "100ms"),
+    // Convergence is the question here, the guard has tests of its own.
+    ("MSR_GUARD__MAX", "1000000"),
 ];
 
 /// For the way to MISP: the ratios of the defaults, in milliseconds.
-const REST: [(&str, &str); 12] = [
+const REST: [(&str, &str); 11] = [
     ("MSR_MISP__KEY", KEY),
     ("MSR_MISP__REST__REQUEST_TIMEOUT", "400ms"),
     ("MSR_MISP__REST__READ_BACK_AFTER", "50ms"),
@@ -53,9 +57,35 @@ const REST: [(&str, &str); 12] = [
     ("MSR_MISP__REST__CONFIRM_AFTER", "20ms,60ms,200ms,500ms"),
     ("MSR_MISP__REST__BACKOFF_MIN", "10ms"),
     ("MSR_MISP__REST__BACKOFF_MAX", "100ms"),
-    // Convergence is the question here, the guard has tests of its own.
-    ("MSR_GUARD__MAX", "1000000"),
 ];
+
+/// How a relay reaches a MISP.
+pub(super) struct Reached {
+    pub(super) name: &'static str,
+    pub(super) endpoint: String,
+    pub(super) url: String,
+}
+
+impl Reached {
+    /// The settings of `[misp]`.
+    fn settings(&self, plan: &Plan) -> Vec<(String, String)> {
+        let mut settings = vec![("MSR_MISP__ZEROMQ__ENDPOINTS".to_owned(), self.endpoint.clone())];
+        if plan.rest {
+            settings.extend(owned(&REST));
+            settings.push(("MSR_MISP__URL".to_owned(), self.url.clone()));
+        }
+        settings
+    }
+}
+
+/// Of `[misp]` where there is one MISP, else of a `[source.NAME]` for each.
+fn sources(plan: &Plan, reached: &[Reached]) -> Vec<(String, String)> {
+    if let [only] = reached {
+        let fast = owned(&FAST).into_iter().filter(|(key, _)| key.starts_with(MISP));
+        return fast.chain(only.settings(plan)).collect();
+    }
+    reached.iter().flat_map(|one| of_source(one.name, &one.settings(plan))).collect()
+}
 
 pub(super) struct Relay {
     settings: Vec<(String, String)>,
@@ -73,14 +103,11 @@ enum Running {
 
 impl Relay {
     /// Not started yet.
-    pub(super) fn new(plan: &Plan, endpoint: &str, sandbox: &Sandbox, misp: &MispServer) -> Self {
+    pub(super) fn new(plan: &Plan, reached: &[Reached], sandbox: &Sandbox) -> Self {
         let folder = TempDir::with_prefix("convergence-").unwrap();
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        let mut settings: Vec<_> = FAST.iter().chain(&SETTINGS).map(owned).collect();
-        if plan.rest {
-            settings.extend(REST.iter().map(owned));
-            settings.push(("MSR_MISP__URL".to_owned(), misp.base_url()));
-        }
+        let fast = owned(&FAST).into_iter().filter(|(key, _)| !key.starts_with(MISP));
+        let mut settings: Vec<_> = fast.chain(owned(&SETTINGS)).collect();
+        settings.extend(sources(plan, reached));
         settings.extend(environment(sandbox));
         settings.extend(audience::settings(plan));
         if plan.relay_clock {
@@ -88,19 +115,13 @@ impl Relay {
             let keys = settings.iter_mut().filter(|(key, _)| key.starts_with("MSR_EXPIRY__"));
             keys.for_each(|(_, days)| "150".clone_into(days));
         }
-        settings.push(("MSR_MISP__ZEROMQ__ENDPOINTS".to_owned(), endpoint.to_owned()));
         settings.push(("MSR_LEDGER__DATA_DIR".to_owned(), folder.path().display().to_string()));
         Self { settings, folder, binary: plan.binary, skew: 0, running: None }
     }
 
     /// One in this process that only writes down what it would send.
-    pub(super) fn witness(
-        plan: &Plan,
-        endpoint: &str,
-        sandbox: &Sandbox,
-        misp: &MispServer,
-    ) -> Self {
-        let mut relay = Self::new(&Plan { binary: false, ..*plan }, endpoint, sandbox, misp);
+    pub(super) fn witness(plan: &Plan, reached: &[Reached], sandbox: &Sandbox) -> Self {
+        let mut relay = Self::new(&Plan { binary: false, ..*plan }, reached, sandbox);
         relay.settings.push(("MSR_TARGET__SANDBOX__MODE".to_owned(), "dry-run".to_owned()));
         relay
     }

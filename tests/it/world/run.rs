@@ -2,27 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::mem::discriminant;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings};
-use misp_stand_in::{Chance, Misp, MispServer, MispSettings, NewAttribute, NewEvent, RestFault};
+use misp_stand_in::RestFault;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use super::deed::Deed;
 use super::plan::Plan;
-use super::reference::Reference;
 use super::relay::Relay;
 use super::report::Report;
-use super::sent::{self, ANCHOR};
+use super::sent;
+use super::site::{Site, lasting_address};
 use super::weather::{self, Weather};
-use super::wire::Wire;
-use super::witness::{self, Witness};
+use super::witness::Witness;
 
 /// Lives one seed.
 pub(super) async fn seed(plan: Plan) -> Report {
@@ -36,43 +32,35 @@ pub(super) async fn seed(plan: Plan) -> Report {
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) draw: StdRng,
-    pub(super) misp: Misp,
-    pub(super) server: MispServer,
+    pub(super) sites: Vec<Site>,
     pub(super) sandbox: Sandbox,
-    pub(super) wire: Wire,
     pub(super) relay: Relay,
-    pub(super) reference: Reference,
-    pub(super) anchor: Anchor,
     /// Relays beside it.
     pub(super) witnesses: Vec<Witness>,
-    /// What is to be undone, with the steps that it still lasts.
-    pub(super) lasting: Vec<(u32, Weather)>,
+    pub(super) lasting: Vec<Lasting>,
     /// Patterns that Sentinel rejects now.
     pub(super) rejected: Arc<Mutex<BTreeSet<String>>>,
     pub(super) stops: Vec<Instant>,
     pub(super) report: Report,
 }
 
-/// An event of the harness: what is published there last is what the relay heard last.
-pub(super) struct Anchor {
-    pub(super) event: Uuid,
-    pub(super) attribute: Uuid,
-    pub(super) number: u32,
-}
-
-impl Anchor {
-    pub(super) fn value(&self) -> String {
-        format!("{ANCHOR}{}.example", self.number)
-    }
+/// What is to be undone.
+pub(super) struct Lasting {
+    /// The steps that it still lasts.
+    steps: u32,
+    /// The place of the MISP that it is about, if it is about one.
+    pub(super) place: usize,
+    pub(super) weather: Weather,
 }
 
 impl World {
     async fn make(plan: Plan) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let began = i64::try_from(now).unwrap();
-        let misp = Misp::new(began - 10_000);
-        let settings = MispSettings { keys: vec![witness::key(&plan)], listen: lasting_address() };
-        let server = MispServer::start(misp.clone(), settings).await.unwrap();
+        let mut sites = Vec::new();
+        for place in 0..plan.sites {
+            sites.push(Site::new(&plan, place, began).await);
+        }
         let settings = Settings {
             listen: lasting_address(),
             quota_requests: 0,
@@ -81,22 +69,13 @@ impl World {
             ..Settings::default()
         };
         let sandbox = Sandbox::start(settings).await.unwrap();
-        let wire = Wire::new(plan.frame_faults);
-        let relay = Relay::new(&plan, &wire.publisher().endpoint(), &sandbox, &server);
-        let reference = Reference::new(&plan, misp.now(), began);
-        let named =
-            |number: u128| Uuid::from_u128(0xa2c4_0a00_0000_4000_8000_0000_0000_0000 | number);
-        let anchor = Anchor { event: named(1), attribute: named(2), number: 0 };
+        let reached: Vec<_> = sites.iter().map(Site::reached).collect();
         let mut world = Self {
             plan,
             draw: StdRng::seed_from_u64(plan.seed),
-            misp,
-            server,
+            relay: Relay::new(&plan, &reached, &sandbox),
+            sites,
             sandbox,
-            wire,
-            relay,
-            reference,
-            anchor,
             witnesses: Vec::new(),
             lasting: Vec::new(),
             rejected: Arc::default(),
@@ -110,28 +89,22 @@ impl World {
     async fn begin(&mut self) {
         self.report.log.push(format!("{:?}", self.plan));
         self.start_relay().await;
-        self.wire.publisher().wait_for_subscriptions(2).await;
+        self.wait_for_subscriptions().await;
         if self.plan.witnesses {
             for kind in [("one that hears all", true), ("one that only reads", false)] {
-                let place = (&self.sandbox, &self.misp);
+                let place = (&self.sandbox, &self.sites[..]);
                 self.witnesses.push(Witness::start(kind, &self.plan, place).await);
             }
         }
-        let attribute = NewAttribute {
-            uuid: self.anchor.attribute,
-            ..NewAttribute::new("domain", &self.anchor.value())
-        };
-        let attributes = vec![attribute];
-        self.misp.add_event(NewEvent {
-            uuid: self.anchor.event,
-            attributes,
-            ..NewEvent::default()
-        });
         self.listen_for_rejections();
-        if self.plan.rest_faults > 0 {
-            let faults = (0..24).map(|_| weather::rest_fault(&self.plan, &mut self.draw)).collect();
-            let probability = f64::from(self.plan.rest_faults) / 100.0;
-            self.server.by_chance(Chance { seed: self.plan.seed, probability, faults });
+        for site in &mut self.sites {
+            site.begin(&mut self.draw);
+        }
+    }
+
+    pub(super) async fn wait_for_subscriptions(&self) {
+        for site in &self.sites {
+            site.wire.publisher().wait_for_subscriptions(2).await;
         }
     }
 
@@ -149,12 +122,21 @@ impl World {
         for step in 0..self.plan.operations {
             // Without a key nothing heals what happens twice to an attribute in one second.
             let least = i64::from(!self.plan.rest);
-            self.misp.advance(i64::from(self.draw.random_range(0..4_u8)).max(least));
+            let seconds = i64::from(self.draw.random_range(0..4_u8)).max(least);
+            self.sites.iter().for_each(|site| site.misp.advance(seconds));
             self.weather().await;
-            let deed = Deed::draw(&mut self.draw, &self.misp, self.anchor.event, &self.plan);
-            self.report.log.push(format!("{step:>3} {} {deed}", self.misp.now()));
-            self.act(deed).await;
-            self.wire.step().await;
+            let place = self.draw_place();
+            let deed = Deed::draw(&mut self.draw, &self.sites, place);
+            let site = &self.sites[place];
+            self.report.log.push(format!(
+                "{step:>3} {}{} {deed}",
+                self.named(place),
+                site.misp.now()
+            ));
+            self.act(place, deed).await;
+            for site in &mut self.sites {
+                site.wire.step().await;
+            }
             // Long enough that a relay that was killed is sometimes up again.
             let longest = if self.plan.kills { 40 } else { 12 };
             let pause = self.draw.random_range(0..longest);
@@ -163,42 +145,59 @@ impl World {
         self.count("operations", self.plan.operations);
     }
 
-    pub(super) async fn act(&mut self, deed: Deed) {
-        let before = self.misp.event(deed.event());
-        let frames = deed.clone().act(&self.misp);
-        self.reference.observe(&deed, before, &self.misp);
-        for witness in &self.witnesses {
-            witness.hear(&frames).await;
+    /// One of the MISPs. Where there is only one, nothing is drawn.
+    fn draw_place(&mut self) -> usize {
+        if self.sites.len() == 1 { 0 } else { self.draw.random_range(0..self.sites.len()) }
+    }
+
+    /// For the report, where there are several.
+    pub(super) fn named(&self, place: usize) -> String {
+        let is_one_of_several = self.sites.len() > 1;
+        if is_one_of_several { format!("{:<8} ", self.sites[place].name) } else { String::new() }
+    }
+
+    pub(super) async fn act(&mut self, place: usize, deed: Deed) {
+        let site = &mut self.sites[place];
+        let before = site.misp.event(deed.event());
+        let frames = deed.clone().act(&site.misp);
+        site.reference.observe(&deed, before, &site.misp);
+        if matches!(deed, Deed::Pull(_)) && !frames.is_empty() {
+            *self.report.counts.entry("events pulled by another MISP").or_default() += 1;
         }
-        self.wire.send(frames, &mut self.draw).await;
+        for witness in &self.witnesses {
+            witness.hear(place, &frames).await;
+        }
+        site.wire.send(frames, &mut self.draw).await;
     }
 
     async fn weather(&mut self) {
-        for (steps, _) in &mut self.lasting {
-            *steps = steps.saturating_sub(1);
+        for lasting in &mut self.lasting {
+            lasting.steps = lasting.steps.saturating_sub(1);
         }
-        let over: Vec<_> = self.lasting.extract_if(.., |(steps, _)| *steps == 0).collect();
-        for (_, weather) in over {
-            self.lift(weather).await;
+        let over: Vec<_> = self.lasting.extract_if(.., |one| one.steps == 0).collect();
+        for lasting in over {
+            self.lift(lasting).await;
         }
-        let drawn = Weather::draw(&self.plan, &mut self.draw);
+        let Some((weather, lasts)) = Weather::draw(&self.plan, &mut self.draw) else { return };
+        let place = if weather.is_of_site() { self.draw_place() } else { 0 };
         // What is down already goes down no more, and comes up once.
-        let is_down = |weather: &Weather| {
-            let lasting = self.lasting.iter().map(|(_, lasting)| discriminant(lasting));
-            weather.is_outage() && lasting.into_iter().any(|one| one == discriminant(weather))
+        let is_same = |one: &Lasting| {
+            one.place == place && discriminant(&one.weather) == discriminant(&weather)
         };
-        if let Some((weather, lasts)) = drawn.filter(|(weather, _)| !is_down(weather)) {
-            self.report.log.push(format!("    {weather:?} for {lasts}"));
-            self.count(weather.kind(), 1);
-            self.bring(&weather).await;
-            self.lasting.push((lasts + 1, weather));
+        if weather.is_outage() && self.lasting.iter().any(is_same) {
+            return;
         }
+        self.report.log.push(format!("    {}{weather:?} for {lasts}", self.named(place)));
+        self.count(weather.kind(), 1);
+        self.bring(place, &weather).await;
+        self.lasting.push(Lasting { steps: lasts + 1, place, weather });
     }
 
-    async fn bring(&mut self, weather: &Weather) {
+    async fn bring(&mut self, place: usize, weather: &Weather) {
+        let site = &mut self.sites[place];
         match weather {
-            Weather::FeedStalls { publications_last } => self.wire.stall(*publications_last),
-            Weather::FeedStops { queued } => self.wire.stop(*queued),
+            Weather::FeedStalls { publications_last } => site.wire.stall(*publications_last),
+            Weather::FeedStops { queued } => site.wire.stop(*queued),
             Weather::Uploads(faults) => self.sandbox.script(faults.clone()),
             Weather::SentinelStops => {
                 self.stops.push(Instant::now());
@@ -208,12 +207,13 @@ impl World {
             Weather::Rejects(pattern) => {
                 self.rejections(|rejected| rejected.insert(pattern.clone()));
             }
-            Weather::Rest(faults) => self.server.script(faults.clone()),
-            Weather::MispStops => self.server.stop().await,
+            Weather::Rest(faults) => site.server.script(faults.clone()),
+            Weather::MispStops => site.server.stop().await,
             Weather::ClockJumps(seconds) | Weather::ClockIsWrong(seconds) => {
-                self.misp.advance(*seconds);
+                site.misp.advance(*seconds);
             }
-            Weather::NumbersAgain => self.misp.reset_counters(),
+            Weather::NumbersAgain => site.misp.reset_counters(),
+            Weather::KeyIsAnothers => site.change_key(),
             Weather::Kill => {
                 if self.relay.is_running() {
                     self.relay.kill();
@@ -223,21 +223,23 @@ impl World {
         }
     }
 
-    pub(super) async fn lift(&mut self, weather: Weather) {
-        match weather {
-            Weather::FeedStalls { .. } | Weather::FeedStops { .. } => self.wire.go_on().await,
+    pub(super) async fn lift(&mut self, lasting: Lasting) {
+        let site = &mut self.sites[lasting.place];
+        match lasting.weather {
+            Weather::FeedStalls { .. } | Weather::FeedStops { .. } => site.wire.go_on().await,
             Weather::SentinelStops => self.sandbox.restart().await.unwrap(),
             Weather::SentinelAnswers(_) => self.sandbox.always(None),
             Weather::Rejects(pattern) => {
                 self.rejections(|rejected| rejected.remove(&pattern));
             }
-            Weather::MispStops => self.server.restart().await.unwrap(),
+            Weather::MispStops => site.server.restart().await.unwrap(),
             Weather::Kill => {
                 if !self.relay.is_running() {
                     self.start_relay().await;
                 }
             }
-            Weather::ClockIsWrong(seconds) => self.misp.advance(-seconds),
+            Weather::ClockIsWrong(seconds) => site.misp.advance(-seconds),
+            Weather::KeyIsAnothers => site.change_key_back(),
             Weather::Uploads(_)
             | Weather::Rest(_)
             | Weather::ClockJumps(_)
@@ -279,18 +281,21 @@ impl World {
                 self.violation(format!("{name}: {error}"));
             }
         }
-        let wrong = sent::violations(&self.sandbox, &self.reference, &self.stops);
+        let wrong = sent::violations(&self.sandbox, &self.sites, &self.stops);
         self.report.violations.extend(wrong);
         let uploads = self.sandbox.requests();
         self.count("uploads", uploads.len());
         let faulty = uploads.iter().filter(|upload| upload.fault != Fault::None).count();
         self.count("uploads with a fault", faulty);
-        let asked = self.server.requests();
-        self.count("REST requests", asked.len());
-        let faulty = asked.iter().filter(|asked| asked.fault != RestFault::None).count();
-        self.count("REST requests with a fault", faulty);
-        for (kind, number) in std::mem::take(&mut self.wire.counts) {
-            self.count(kind, number);
+        for place in 0..self.sites.len() {
+            let site = &mut self.sites[place];
+            let (asked, counts) = (site.server.requests(), std::mem::take(&mut site.wire.counts));
+            self.count("REST requests", asked.len());
+            let faulty = asked.iter().filter(|asked| asked.fault != RestFault::None).count();
+            self.count("REST requests with a fault", faulty);
+            for (kind, number) in counts {
+                self.count(kind, number);
+            }
         }
         if !self.report.violations.is_empty() {
             self.report.relay = self.relay.log(60);
@@ -308,20 +313,5 @@ impl World {
 
     pub(super) fn violation(&mut self, words: String) {
         self.report.violations.push(words);
-    }
-}
-
-/// A port that nobody else gets while its server is down: below those that the system gives to
-/// whoever connects.
-fn lasting_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Another run of the tests at the same time begins elsewhere, most often.
-    let first = u16::try_from(std::process::id() % 40).unwrap() * 500;
-    loop {
-        let port = 12_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
     }
 }

@@ -8,7 +8,7 @@ use misp_sentinel_relay::sandbox::{Fault, Life, Sandbox, Upload};
 use serde_json::Value;
 
 use super::draw::LOCAL_ONLY;
-use super::reference::Reference;
+use super::site::Site;
 use crate::support::relay::held;
 use crate::support::scene::{is_live, references};
 
@@ -80,11 +80,7 @@ pub(super) fn mistaken(rows: &[Value], sandbox: &Sandbox) -> Vec<String> {
 }
 
 /// What is wrong with everything that was ever sent. `stops` are the times of kills and outages.
-pub(super) fn violations(
-    sandbox: &Sandbox,
-    reference: &Reference,
-    stops: &[Instant],
-) -> Vec<String> {
+pub(super) fn violations(sandbox: &Sandbox, sites: &[Site], stops: &[Instant]) -> Vec<String> {
     let mut history = History::default();
     let uploads = sandbox.requests();
     let began = uploads.first().map(|upload| upload.arrived);
@@ -104,7 +100,7 @@ pub(super) fn violations(
             let accepted = upload.status == Some(200) && !upload.rejected.contains(&index);
             let stops = stops.iter().filter(|stop| **stop < upload.arrived).count();
             let sending = Sending { accepted, certain, stops, words: &words };
-            history.sent(object, &sending, reference);
+            history.sent(object, &sending, sites);
         }
     }
     history.wrong
@@ -155,12 +151,12 @@ struct Past {
 }
 
 impl History {
-    fn sent(&mut self, object: Value, sending: &Sending<'_>, reference: &Reference) {
+    fn sent(&mut self, object: Value, sending: &Sending<'_>, sites: &[Site]) {
         let (id, pattern) = (text(&object["id"]), text(&object["pattern"]));
         if pattern.contains(ANCHOR) {
             return;
         }
-        self.judge(&id, &pattern, &object, reference);
+        self.judge(&id, &pattern, &object, sites);
         let content = content(object);
         let past = self.objects.entry(id.clone()).or_default();
         if past.pattern.is_empty() {
@@ -185,8 +181,8 @@ impl History {
         }
     }
 
-    fn judge(&mut self, id: &str, pattern: &str, object: &Value, reference: &Reference) {
-        if !reference.was_allowed(pattern) {
+    fn judge(&mut self, id: &str, pattern: &str, object: &Value, sites: &[Site]) {
+        if !sites.iter().any(|site| site.reference.was_allowed(pattern)) {
             self.wrong.push(format!("{pattern} left and never might have"));
         }
         let all = object.to_string();
@@ -205,8 +201,9 @@ impl History {
 
 /// Without what each sending has of its own; of a withdrawal, only that it is one.
 fn content(mut object: Value) -> Value {
-    // By a clock that was ahead it may begin only later.
-    let live = !Life::of(&object, Utc::now()).is_none_or(Life::is_over);
+    // By the relay's own clock at this sending, which may be wrong.
+    let sent = object["modified"].as_str().and_then(|time| time.parse().ok());
+    let live = !Life::of(&object, sent.unwrap_or_else(Utc::now)).is_none_or(Life::is_over);
     if let Some(object) = object.as_object_mut() {
         object.remove("created");
         object.remove("modified");

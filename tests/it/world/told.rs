@@ -32,7 +32,8 @@ pub(super) async fn compare(
     let live = of("wanted").filter(is_live).filter_map(|row| row["body"]["pattern"].as_str());
     let live: BTreeSet<&str> = live.collect();
     let told = by_pattern(&stories);
-    let claimed = of("claims").map(|row| row["attribute"].as_str()).collect::<BTreeSet<_>>().len();
+    let copy = |row: &'_ Value| (row["source"].to_string(), row["attribute"].to_string());
+    let claimed = of("claims").map(copy).collect::<BTreeSet<_>>().len();
     let mut differences = Vec::new();
     if stories.len() != claimed {
         differences.push(format!("{} stories of {claimed} attributes", stories.len()));

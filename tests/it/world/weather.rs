@@ -37,6 +37,8 @@ pub(super) enum Weather {
     ClockIsWrong(i64),
     /// MISP's database is restored.
     NumbersAgain,
+    /// The relay's key belongs to another organisation, which sees less.
+    KeyIsAnothers,
     /// `kill -9`; started again when it is over.
     Kill,
 }
@@ -83,12 +85,34 @@ impl Weather {
         if plan.early_frames && draw.random_ratio(1, 12) {
             return Some((Self::FeedStalls { publications_last: true }, lasts(draw)));
         }
+        if plan.key_changes && draw.random_ratio(1, 15) {
+            return Some((Self::KeyIsAnothers, lasts(draw)));
+        }
         (plan.reused_numbers && draw.random_ratio(1, 12)).then_some((Self::NumbersAgain, 0))
     }
 
     /// Whether a server is down until it ends.
     pub(super) fn is_outage(&self) -> bool {
         matches!(self, Self::SentinelStops | Self::MispStops)
+    }
+
+    /// Whether it is about a MISP, and not about Sentinel or the relay.
+    pub(super) fn is_of_site(&self) -> bool {
+        match self {
+            Self::FeedStalls { .. }
+            | Self::FeedStops { .. }
+            | Self::Rest(_)
+            | Self::MispStops
+            | Self::ClockJumps(_)
+            | Self::ClockIsWrong(_)
+            | Self::NumbersAgain
+            | Self::KeyIsAnothers => true,
+            Self::Uploads(_)
+            | Self::SentinelStops
+            | Self::SentinelAnswers(_)
+            | Self::Rejects(_)
+            | Self::Kill => false,
+        }
     }
 
     /// How the report counts it.
@@ -104,6 +128,7 @@ impl Weather {
             Self::ClockJumps(_) => "clock jumps",
             Self::ClockIsWrong(_) => "clocks of MISP that are wrong for a while",
             Self::NumbersAgain => "numbers given again",
+            Self::KeyIsAnothers => "keys of another organisation for a while",
             Self::Kill => "kills",
         }
     }

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use misp_sentinel_relay::sandbox::Sandbox;
-use misp_stand_in::{Frame, Key, Misp, MispServer, MispSettings};
+use misp_stand_in::{Frame, Key, MispServer, MispSettings};
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
 
 use super::compare::PATIENCE;
 use super::plan::Plan;
-use super::relay::{KEY, Relay};
+use super::relay::{KEY, Reached, Relay};
 use super::sent::ANCHOR;
+use super::site::Site;
 use crate::support::publisher::Publisher;
 
 /// What a relay wants live: each pattern with what must be equal of it.
@@ -25,32 +26,42 @@ pub(super) struct Witness {
     /// Whether MISP's frames reach it.
     hears: bool,
     relay: Relay,
-    // The relay reads from both.
-    publisher: Publisher,
-    _server: MispServer,
+    // The relay reads from both of each MISP.
+    publishers: Vec<Publisher>,
+    _servers: Vec<MispServer>,
 }
 
 impl Witness {
     pub(super) async fn start(
         (name, hears): (&'static str, bool),
         plan: &Plan,
-        (sandbox, misp): (&Sandbox, &Misp),
+        (sandbox, sites): (&Sandbox, &[Site]),
     ) -> Self {
-        let settings = MispSettings { keys: vec![key(plan)], ..MispSettings::default() };
-        let server = MispServer::start(misp.clone(), settings).await.unwrap();
-        let publisher = Publisher::bind();
-        let mut relay = Relay::witness(plan, &publisher.endpoint(), sandbox, &server);
+        let (mut publishers, mut servers, mut reached) = (Vec::new(), Vec::new(), Vec::new());
+        for site in sites {
+            let settings = MispSettings { keys: vec![key(&site.plan)], ..MispSettings::default() };
+            let server = MispServer::start(site.misp.clone(), settings).await.unwrap();
+            let publisher = Publisher::bind();
+            let (endpoint, url) = (publisher.endpoint(), server.base_url());
+            reached.push(Reached { name: site.name, endpoint, url });
+            publishers.push(publisher);
+            servers.push(server);
+        }
+        let mut relay = Relay::witness(plan, &reached, sandbox);
         relay.start().await;
-        publisher.wait_for_subscriptions(2).await;
-        Self { name, hears, publisher, relay, _server: server }
+        for publisher in &publishers {
+            publisher.wait_for_subscriptions(2).await;
+        }
+        Self { name, hears, publishers, relay, _servers: servers }
     }
 
-    pub(super) async fn hear(&self, frames: &[Frame]) {
+    /// Frames of the MISP at this place.
+    pub(super) async fn hear(&self, place: usize, frames: &[Frame]) {
         if !self.hears {
             return;
         }
         for frame in frames {
-            self.publisher.send(&frame.bytes).await;
+            self.publishers[place].send(&frame.bytes).await;
         }
     }
 
