@@ -1,5 +1,5 @@
-//! Several MISPs and one relay: how long the first fill takes, what it costs, and whether a MISP that is down slows
-//! another. `cargo bench --bench sources [ATTRIBUTES]`: so many attributes a source (10,000), half of them shared by all.
+//! Several MISPs and one relay: how long the first fill takes, what it costs, and whether MISPs in trouble slow another:
+//! one that is down, one that answers nonsense and one that is empty. `cargo bench --bench sources [ATTRIBUTES]`: so many attributes a source (10,000), half of them shared by all.
 
 #![expect(
     clippy::unwrap_used,
@@ -25,8 +25,9 @@ use misp_stand_in::{
     Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, RestFault,
 };
 use support::publisher::Publisher;
-use support::relay::{Relay, owned};
+use support::relay::{Relay, held, owned};
 use support::sandbox::start_with;
+use support::scene::is_live;
 
 const KEY: &str = "SiteAdministratorsKeyOfTheMispStandIn000";
 const SOURCES: usize = 10;
@@ -34,6 +35,8 @@ const ATTRIBUTES_AN_EVENT: usize = 500;
 /// Alternating rounds, and publications in each.
 const ROUNDS: usize = 7;
 const PUBLICATIONS: usize = 20;
+/// Malformed frames of each of two topics that come with each trouble.
+const NONSENSE: usize = 50;
 
 struct Source {
     name: String,
@@ -76,7 +79,8 @@ impl Source {
             ("MSR_MISP__URL", &url),
             ("MSR_MISP__ZEROMQ__ENDPOINTS", &feed),
             ("MSR_MISP__RESYNC__SCHEDULE", ""),
-            ("MSR_MISP__REST__CATCH_UP_EVERY", "1h"),
+            ("MSR_MISP__REST__CATCH_UP_EVERY", "2s"),
+            ("MSR_MISP__REST__EXISTENCE_EVERY", "2s"),
         ];
         owned(&settings)
     }
@@ -137,7 +141,10 @@ async fn main() {
         began.elapsed().as_secs_f64(),
         measure::memory(relay.pid(), "VmHWM"),
     );
-    pairs(&mut sources, &seen).await;
+    let live = values + pairs(&mut sources, &seen).await;
+    let ended = held(&sandbox).into_iter().filter(|held| !is_live(&held.json)).count();
+    let held = held(&sandbox).len();
+    println!("{held} of {live} indicators in the workspace, {ended} of them withdrawn");
 }
 
 fn watch(sandbox: &Sandbox) -> Seen {
@@ -151,19 +158,34 @@ fn watch(sandbox: &Sandbox) -> Seen {
     seen
 }
 
-/// Publishes in the first source while the last one is well, and while it is down, in turn.
-async fn pairs(sources: &mut [Source], seen: &Seen) {
+/// Makes the last three sources well, or brings each into a trouble of its own.
+async fn trouble(sources: &mut [Source], is_trouble: bool) {
+    let faults = [RestFault::Status(500), RestFault::HtmlPage, RestFault::Empty];
+    let [.., down, wrong, empty] = sources else { panic!("too few sources") };
+    for (source, fault) in [&*down, wrong, empty].into_iter().zip(faults) {
+        source.rest.always(is_trouble.then_some(fault));
+    }
+    if !is_trouble {
+        down.publisher.start();
+        return;
+    }
+    down.publisher.stop();
+    for _ in 0..NONSENSE {
+        wrong.publisher.send(b"misp_json {\"Event\": nonsense}").await;
+        wrong.publisher.send(b"misp_json_attribute []").await;
+    }
+}
+
+/// Publishes in the first source while the last ones are well, and while they are in trouble, in turn. Returns how many
+/// indicators that made.
+async fn pairs(sources: &mut [Source], seen: &Seen) -> usize {
     let mut ratios = Vec::new();
     let mut number = 0;
     for round in 0..ROUNDS {
         let mut medians = Vec::new();
-        for is_down in [false, true] {
-            let last = sources.last_mut().unwrap();
-            last.rest.always(is_down.then_some(RestFault::Status(500)));
-            if is_down {
-                last.publisher.stop();
-            } else if round > 0 {
-                last.publisher.start();
+        for is_trouble in [false, true] {
+            if round > 0 || is_trouble {
+                trouble(sources, is_trouble).await;
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
             let mut times = Vec::new();
@@ -174,9 +196,13 @@ async fn pairs(sources: &mut [Source], seen: &Seen) {
             }
             medians.push(median(times).as_secs_f64() * 1e3);
         }
-        println!("round {round}: {:.1} ms well, {:.1} ms with one down", medians[0], medians[1]);
+        println!(
+            "round {round}: {:.1} ms well, {:.1} ms with three in trouble",
+            medians[0], medians[1]
+        );
         ratios.push(medians[1] / medians[0]);
     }
     ratios.sort_unstable_by(f64::total_cmp);
     println!("median ratio {:.3}", ratios[ROUNDS / 2]);
+    number
 }

@@ -62,9 +62,10 @@ fn words(all: &AllHeld) -> String {
 }
 
 fn line(held: &Held) -> String {
-    let Held { event, info, claims, since, example } = held;
+    let Held { source, event, info, claims, since, example } = held;
     let (since, claims) = (time(*since), Count(*claims, "claim"));
-    let line = format!("event {event} {info:?}: {claims} since {since}, such as {example}");
+    let line =
+        format!("event {event} {info:?} of {source}: {claims} since {since}, such as {example}");
     format!("{}\n", safe::line(&line))
 }
 

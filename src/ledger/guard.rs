@@ -139,6 +139,7 @@ fn allows(
 /// Claims of an event that the guard keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
+    pub source: String,
     pub event: Uuid,
     pub info: String,
     pub claims: i64,
@@ -152,8 +153,8 @@ pub struct Held {
 impl From<HeldOfEvent> for Held {
     fn from(held: HeldOfEvent) -> Self {
         let info = held.facts().unwrap_or_default().info;
-        let HeldOfEvent { event, claims, since, example, .. } = held;
-        Self { event, info, claims, since, example: example.unwrap_or_default() }
+        let HeldOfEvent { source, event, claims, since, example, .. } = held;
+        Self { source, event, info, claims, since, example: example.unwrap_or_default() }
     }
 }
 

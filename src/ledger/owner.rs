@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 use super::Shared;
 use super::change::Change;
@@ -42,6 +43,8 @@ impl<'t> Deref for Unit<'t> {
 impl Unit<'_> {
     /// Runs `effect` after the commit. A unit that is rolled back has no effect.
     pub(super) fn then(&self, effect: impl FnOnce(&Shared) + Send + 'static) {
+        let span = Span::current();
+        let effect = move |shared: &Shared| span.in_scope(|| effect(shared));
         self.effects.borrow_mut().push(Box::new(effect));
     }
 
@@ -63,6 +66,8 @@ trait Job: Send {
 
 struct WaitingUnit<W, T> {
     work: W,
+    /// That of the caller. It names the source in the log.
+    span: Span,
     done: Option<T>,
     waiting: oneshot::Sender<Result<T>>,
 }
@@ -73,12 +78,12 @@ where
     T: Send,
 {
     fn run(&mut self, unit: &Unit<'_>) -> Result<()> {
-        self.done = Some((self.work)(unit)?);
+        self.done = Some(self.span.in_scope(|| (self.work)(unit))?);
         Ok(())
     }
 
     fn answer(self: Box<Self>, outcome: Result<()>) {
-        let Self { work, done, waiting } = *self;
+        let Self { work, done, waiting, .. } = *self;
         // Whoever asked may go on with what it lent to the work.
         drop(work);
         let answer = outcome.and_then(|()| done.ok_or(SqlError::Closed));
@@ -132,7 +137,8 @@ impl Owner {
         work: impl Fn(&Unit<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (waiting, answer) = oneshot::channel();
-        self.0.give(task(Box::new(WaitingUnit { work, done: None, waiting }))).await?;
+        let unit = WaitingUnit { work, span: Span::current(), done: None, waiting };
+        self.0.give(task(Box::new(unit))).await?;
         answer.await.map_err(|_| SqlError::Closed)?
     }
 

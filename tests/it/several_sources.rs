@@ -44,6 +44,16 @@ impl Source {
         all
     }
 
+    /// Attributes of an event vanish, and nobody hears of it.
+    fn loses(&self, event: Uuid, attributes: std::ops::Range<usize>) {
+        let all = &self.misp.event(event).unwrap().attributes[attributes];
+        for attribute in all {
+            self.misp.remove_attribute(event, attribute.uuid);
+        }
+        self.misp.publish(event);
+        self.misp.advance(1);
+    }
+
     /// Publishes an event of these addresses; returns its uuid.
     async fn publish(&self, values: &[&str]) -> Uuid {
         let attributes = values.iter().map(|value| address(value)).collect();
@@ -72,10 +82,14 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(settings: &[(&str, &str)]) -> Self {
         let (own, sector) = (Source::new("own").await, Source::new("sector").await);
         let sandbox = start().await;
         let sources = [(own.name, own.settings()), (sector.name, sector.settings())];
-        let relay = Relay::of_sources(&sandbox, &sources, &[]);
+        let relay = Relay::of_sources(&sandbox, &sources, settings);
         for source in [&own, &sector] {
             source.publisher.wait_for_subscriptions(2).await;
         }
@@ -144,6 +158,13 @@ async fn what_two_misps_claim_lives_until_the_last_of_them_withdraws_it() {
     stage.becomes(&[SHARED, "198.51.100.2"]).await;
     stage.sector.send(stage.sector.misp.delete_event(sector)).await;
     stage.becomes(&[]).await;
+    for (source, event) in [("own", own), ("sector", sector)] {
+        stage.logged_of(source, "event_deleted").await;
+        let log = stage.relay.log();
+        let deleted = log.lines().filter(|line| line.contains("event_deleted"));
+        let of_event = deleted.filter(|line| line.contains(&event.to_string()));
+        assert!(of_event.into_iter().all(|line| line.contains(source)), "{log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,6 +206,30 @@ async fn an_empty_misp_empties_nothing_of_another() {
     let status = stage.says(&["status"]);
     assert!(status.contains("rest of sector: MISP returns none"), "{status}");
     assert!(!status.contains("rest of own"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guard_of_one_misp_neither_limits_nor_spares_another() {
+    let stage = Stage::with(&[("MSR_GUARD__MAX", "1"), ("MSR_GUARD__PERCENT", "0")]).await;
+    let own = stage.own.publish(&["198.51.100.1", "198.51.100.2", "198.51.100.3"]).await;
+    let sector = stage.sector.publish(&["198.51.100.4", "198.51.100.5", SHARED]).await;
+    let own_values = ["198.51.100.1", "198.51.100.2", "198.51.100.3"];
+    stage.becomes(&[&own_values[..], &["198.51.100.4", "198.51.100.5", SHARED]].concat()).await;
+    stage.own.loses(own, 0..2);
+    stage.sector.loses(sector, 0..1);
+    stage.says(&["resync"]);
+    stage.becomes(&[&own_values[..], &["198.51.100.5", SHARED]].concat()).await;
+    let held = stage.says(&["held"]);
+    assert!(held.contains("own") && held.contains(&own.to_string()), "{held}");
+    stage.logged_of("own", "claims_held").await;
+    assert!(!held.contains("sector") && !held.contains(&sector.to_string()), "{held}");
+    // The allowance of one is used up, and that of the other is not.
+    stage.sector.loses(sector, 0..1);
+    stage.says(&["resync", "--source", "sector"]);
+    stage.becomes(&[&own_values[..], &["198.51.100.5", SHARED]].concat()).await;
+    assert!(stage.says(&["held"]).contains("sector"));
+    stage.says(&["release"]);
+    stage.becomes(&["198.51.100.3", SHARED]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

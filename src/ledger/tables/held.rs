@@ -27,11 +27,11 @@ statements! {
              AND c.event_number = (SELECT number FROM events WHERE source = $1 AND event = $2))";
     // The joins are outer ones, so that a held claim is told although its claim or event is gone.
     BY_EVENT() =
-        "SELECT h.event, count(*), MIN(h.since) AS since, MIN(c.value), MIN(e.facts)
+        "SELECT h.source, h.event, count(*), MIN(h.since) AS since, MIN(c.value), MIN(e.facts)
          FROM held h
          LEFT JOIN events e ON e.source = h.source AND e.event = h.event
          LEFT JOIN claims c ON c.event_number = e.number AND c.attribute = h.attribute AND c.part = h.part
-         GROUP BY h.event ORDER BY since";
+         GROUP BY h.source, h.event ORDER BY since";
     SINCE(Text, Bytes, Bytes) =
         "SELECT MIN(since) FROM held WHERE source = $1 AND event = $2 AND attribute = $3";
     COUNT() = "SELECT count(*) FROM held";
@@ -114,6 +114,7 @@ row! {
     /// The held claims of an event, together.
     #[derive(Debug)]
     pub(in crate::ledger) struct HeldOfEvent {
+        pub source: String,
         pub event: Uuid,
         pub claims: i64,
         /// Unix milliseconds.
