@@ -11,7 +11,7 @@ use super::sql::{Result, Transaction};
 use super::tables::claims::{self, AttributeCopy, ClaimRow};
 use super::tables::keys::{EventKey, EventOfSource};
 use super::tables::tombstones::{self, Buried};
-use crate::pure::convert::{ClaimFacts, TagFacts};
+use crate::pure::convert::{ClaimFacts, Sibling, TagFacts};
 
 /// What other sources say of a claim's attribute. The default is nothing.
 #[derive(Debug, Clone, Default)]
@@ -34,11 +34,13 @@ pub(super) struct Newer {
     pub is_withdrawal: bool,
 }
 
-/// The tags of an attribute's copy.
+/// An attribute as a source shows it.
 #[derive(Debug)]
 pub(super) struct ShownCopy {
     pub event: EventOfSource,
     pub tags: Vec<TagFacts>,
+    /// The other attributes of its MISP object that may be told there. `None`: it is part of no object there.
+    pub siblings: Option<Vec<Sibling>>,
     timestamp: i64,
     object: Uuid,
     to_ids: bool,
@@ -110,8 +112,10 @@ fn shown(tx: &Transaction<'_>, attributes: &[Uuid]) -> Result<HashMap<Uuid, Arc<
 impl ShownCopy {
     fn of(AttributeCopy { event, timestamp, facts, object, .. }: &AttributeCopy) -> Self {
         // What cannot be read is told by `ledger check`, and counts for nothing.
-        let ClaimFacts { tags, to_ids, .. } = facts.read().unwrap_or_default();
-        Self { event: event.clone(), tags, timestamp: *timestamp, object: *object, to_ids }
+        let ClaimFacts { tags, to_ids, object: around, .. } = facts.read().unwrap_or_default();
+        let siblings = around.map(|around| around.siblings);
+        let (event, timestamp, object) = (event.clone(), *timestamp, *object);
+        Self { event, tags, siblings, timestamp, object, to_ids }
     }
 }
 

@@ -15,7 +15,7 @@ use super::warninglists::AllLists;
 use super::{View, Views};
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::{SideFacts, Tlp};
-use crate::pure::stix::{self, ClaimSource, CopyTags, KnownClaim};
+use crate::pure::stix::{self, ClaimSource, CopyElsewhere, KnownClaim};
 
 /// A claim, with everything except its event's facts that decides whether it counts.
 #[derive(Debug)]
@@ -70,7 +70,8 @@ impl FullClaim {
 
     fn told_elsewhere<'a>(&'a self, events: &'a KnownEvents) -> stix::Elsewhere<'a> {
         let copies = self.elsewhere.copies(&self.row.source).filter_map(|copy| {
-            Some(CopyTags { event: events.get(copy.event_key())?, tags: &copy.tags })
+            let event = events.get(copy.event_key())?;
+            Some(CopyElsewhere { event, tags: &copy.tags, siblings: copy.siblings.as_deref() })
         });
         let newer = self.elsewhere.newer.iter().map(|newer| newer.source.as_str());
         stix::Elsewhere { newer: newer.collect(), copies: copies.collect() }

@@ -163,6 +163,18 @@ impl World {
         later: i64,
         shown: Vec<Value>,
     ) -> bool {
+        self.show_with(source, how, later, shown, json!([])).await
+    }
+
+    /// The same with MISP objects.
+    async fn show_with(
+        &mut self,
+        source: &'static str,
+        how: How,
+        later: i64,
+        shown: Vec<Value>,
+        objects: Value,
+    ) -> bool {
         let timestamp = (FIRST + later).to_string();
         let published = how != How::ReadUnpublished;
         let publication = if published { timestamp.clone() } else { FIRST.to_string() };
@@ -171,7 +183,7 @@ impl World {
             "sharing_group_id": "0", "published": published, "timestamp": timestamp,
             "publish_timestamp": publication,
             "Orgc": {"id": "1", "name": "CERT", "uuid": some_uuid(7_000)},
-            "Tag": [], "Attribute": shown, "Object": []}});
+            "Tag": [], "Attribute": shown, "Object": objects}});
         self.take_in(source, how, &event).await
     }
 
@@ -479,6 +491,35 @@ async fn the_strictest_marking_of_any_copy_decides_and_is_sent() {
     assert_eq!(world.live_in("sector").await, ["evil"]);
     world.show("a", How::Pushed, 6, vec![tagged(domain(1, "evil", 2), "tlp:red")]).await;
     assert_eq!(world.live_in("sector").await, NONE);
+}
+
+#[tokio::test]
+async fn a_sibling_is_told_only_where_every_source_lets_it_be_told() {
+    let mut world = World::new().await;
+    let file = |later: i64, sibling: Value| {
+        let hash = json!({"type": "sha256", "value": "a".repeat(64), "object_relation": "sha256"});
+        json!([{"id": "1", "uuid": some_uuid(500), "name": "file", "comment": "",
+                "distribution": "5", "sharing_group_id": "0", "deleted": false,
+                "timestamp": (FIRST + later).to_string(),
+                "Attribute": [with(domain(1, "x", 0), &hash), sibling]}])
+    };
+    let name = |later| {
+        let name =
+            json!({"type": "filename", "value": "dropper.exe", "object_relation": "filename"});
+        with(domain(2, "x", later), &name)
+    };
+    let mut descriptions = Vec::new();
+    for (source, later, sibling) in [
+        ("a", 0, name(0)),
+        ("b", 0, name(0)),
+        ("b", 1, tagged(name(1), "tlp:red")),
+        ("b", 2, name(2)),
+    ] {
+        world.show_with(source, How::Pushed, later, vec![], file(later, sibling)).await;
+        descriptions.push(world.body().await["description"].as_str().unwrap().to_owned());
+    }
+    let told = "file (filename: dropper.exe) - an event";
+    assert_eq!(descriptions, [told, told, "file - an event", told]);
 }
 
 #[tokio::test]

@@ -281,6 +281,7 @@ mod tests {
                 times: ClaimTimes::of(claim, Sight::first(0), None),
                 side_facts: SideFacts::default(),
                 tags: merger.read_tags(event, claim),
+                copies: Vec::new(),
             })
             .collect();
         let objects = merger.needed(Uuid::from_u128(9), &admitted).into_iter();
@@ -394,6 +395,7 @@ mod tests {
             times: ClaimTimes::of(&claim, Sight::first(0), None),
             side_facts: SideFacts::default(),
             tags: merger.read_tags(&source, &claim),
+            copies: Vec::new(),
         };
         let needed = merger.needed(Uuid::nil(), &[admitted]);
         let targets: Vec<_> = needed.iter().map(Needed::target).collect();
@@ -435,6 +437,7 @@ mod tests {
                 times: ClaimTimes::of(&claim, Sight::first(0), None),
                 side_facts: SideFacts::default(),
                 tags: merger.read_tags(&source, &claim),
+                copies: Vec::new(),
             };
             let needed = merger.needed(Uuid::nil(), &[admitted]);
             needed[0].render().unwrap()

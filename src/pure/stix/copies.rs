@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Admitted;
-use crate::pure::convert::{EventFacts, TagFacts};
+use crate::pure::convert::{EventFacts, Sibling, TagFacts};
 
 /// The source of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,15 +37,28 @@ pub struct Elsewhere<'a> {
     /// The sources that show a newer version of the attribute, or its deletion.
     pub newer: Vec<&'a str>,
     /// The attribute's copies, whatever they claim.
-    pub copies: Vec<CopyTags<'a>>,
+    pub copies: Vec<CopyElsewhere<'a>>,
 }
 
-/// The tags of an attribute's copy.
+/// An attribute as another source shows it.
 #[derive(Debug, Clone, Copy)]
-pub struct CopyTags<'a> {
+pub struct CopyElsewhere<'a> {
     pub event: &'a EventFacts,
-    /// Those of the attribute itself.
+    /// The tags of the attribute itself.
     pub tags: &'a [TagFacts],
+    /// The other attributes of its MISP object that may be told there. `None`: it is part of no object there.
+    pub siblings: Option<&'a [Sibling]>,
+}
+
+impl CopyElsewhere<'_> {
+    /// Whether this source lets a description mention the sibling too. A tag may forbid it here alone, and a source that
+    /// shows the object and not the sibling may hide it.
+    pub(super) fn lets_tell(&self, sibling: &Sibling) -> bool {
+        let is_same = |other: &Sibling| {
+            (&other.relation, &other.value) == (&sibling.relation, &sibling.value)
+        };
+        self.siblings.is_none_or(|siblings| siblings.iter().any(is_same))
+    }
 }
 
 /// Keeps one copy of each attribute: the newest, and of several that are as new, that of the source that was known first.

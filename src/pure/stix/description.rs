@@ -12,7 +12,7 @@ use crate::pure::policy::Judge;
 pub(super) const UNNAMED: &str = "The source is not named (TLP:EX:CHR)";
 
 /// Writes `comment - object - event`, without the parts that are empty. It mentions only those other attributes of the
-/// object that policy allows. If the source must not be named, it leaves out the event's name.
+/// object that policy allows and every source lets tell. If the source must not be named, it leaves out the event's name.
 pub(super) fn description<'a>(claim: &Admitted<'a>, judge: &Judge) -> Cow<'a, str> {
     let comment = clean(&claim.claim.comment, LONGEST_PIECE);
     let event = if claim.tags.policy.hides_source {
@@ -20,7 +20,10 @@ pub(super) fn description<'a>(claim: &Admitted<'a>, judge: &Judge) -> Cow<'a, st
     } else {
         clean(&claim.event.info, LONGEST_PIECE)
     };
-    let tells = |sibling: &&Sibling| judge.tells(claim.tags.policy, sibling);
+    let tells = |sibling: &&Sibling| {
+        judge.tells(claim.tags.policy, sibling)
+            && claim.copies.iter().all(|copy| copy.lets_tell(sibling))
+    };
     let object = claim.claim.object.as_ref().map(|object| words(object, &comment, tells));
     let object = object.map(|object| clean(&object, LONGEST_PIECE).into_owned());
     without_state(match (comment.as_ref(), object.filter(|object| !object.is_empty())) {
@@ -100,6 +103,7 @@ mod tests {
                 confidence: None,
                 is_raised: false,
             },
+            copies: Vec::new(),
         };
         description(&admitted, judge).into_owned()
     }

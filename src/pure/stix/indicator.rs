@@ -385,6 +385,7 @@ mod tests {
             times,
             side_facts: SideFacts::default(),
             tags: merger().read_tags(event, claim),
+            copies: Vec::new(),
         }
     }
 

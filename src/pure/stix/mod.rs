@@ -35,7 +35,7 @@ pub use sent::{SentIndicator, level_of};
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::{SideFacts, TagVerdict};
 pub use context::{ContextId, ContextObject, Needed, relationship_id};
-pub use copies::{ClaimSource, CopyTags, Elsewhere, PublicUrls};
+pub use copies::{ClaimSource, CopyElsewhere, Elsewhere, PublicUrls};
 pub use document::ContextKind;
 pub use observable::Observable;
 pub use time::timestamp;
@@ -52,6 +52,8 @@ pub struct Admitted<'a> {
     /// What the relay knows of it besides its publication.
     pub side_facts: SideFacts,
     pub tags: TagsSaid,
+    /// The attribute as other sources show it.
+    pub copies: Vec<CopyElsewhere<'a>>,
 }
 
 /// What the tags of a claim and of its event mean for policy, and the confidence that they state.

@@ -124,7 +124,8 @@ impl Merger {
         let tags = self.with_copies(tags, &elsewhere);
         self.judge.admit_tagged(tags.policy, event, claim, observable, &side_facts)?;
         let times = ClaimTimes::of(claim, sight, expires_at).until(self.judge.counts_until(claim));
-        Ok(Admitted { event, attribute, source, claim, times, side_facts, tags })
+        let Elsewhere { copies, .. } = elsewhere;
+        Ok(Admitted { event, attribute, source, claim, times, side_facts, tags, copies })
     }
 
     /// The same under the strictest marking that any source shows of the attribute, whether its copy counts or not.
