@@ -47,6 +47,7 @@ pub(super) fn read(reader: &mut Reader, section: String, base: Option<&Policy>) 
         switches: mapping::switches,
         withdraw_at: |reader| reader.number("sightings.withdraw_at", 0..=1_000_000),
         decay: |reader| reader.each_source(|reader| reader.flag("misp.decay")).contains(&true),
+        without_decay: |reader| named_sources(reader, |reader| !reader.flag("misp.decay")),
         is_feed_only: |reader| !reader.each_source(is_feed_only).contains(&false),
         feed_only: feed_only,
     })
@@ -59,13 +60,18 @@ fn is_feed_only(reader: &mut Reader) -> bool {
 
 /// Returns the sources without a key, if others have one.
 fn feed_only(reader: &mut Reader) -> Vec<String> {
+    named_sources(reader, is_feed_only)
+}
+
+/// Returns the sources of which this is true, if it is not true of all.
+fn named_sources(reader: &mut Reader, is_one: impl Fn(&mut Reader) -> bool) -> Vec<String> {
     let named = |reader: &mut Reader| {
         let name = reader.source_name().map(str::to_owned);
-        name.filter(|_| is_feed_only(reader))
+        name.filter(|_| is_one(reader))
     };
     let sources = reader.each_source(named);
-    let have_all_none = sources.iter().all(Option::is_some);
-    sources.into_iter().flatten().filter(|_| !have_all_none).collect()
+    let are_all = sources.iter().all(Option::is_some);
+    sources.into_iter().flatten().filter(|_| !are_all).collect()
 }
 
 fn untagged(reader: &mut Reader, key: &str) -> Untagged {

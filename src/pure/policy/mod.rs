@@ -84,6 +84,8 @@ pub struct Policy {
     pub withdraw_at: u32,
     /// `misp.decay`: whether the scores of decaying models count.
     pub decay: bool,
+    /// The sources whose scores do not count, where those of others do.
+    pub without_decay: Vec<String>,
     /// How long an attribute counts after its timestamp.
     pub max_age: Option<Duration>,
     /// Values that are never sent, no matter which attributes claim them.

@@ -119,7 +119,8 @@ impl Merger {
         if elsewhere.newer.iter().any(|source| self.judge.hears(source).is_ok()) {
             return Err(Reason::Outdated);
         }
-        let side_facts = SideFacts { disputed, ..side_facts };
+        let decay = side_facts.decay.filter(|_| self.judge.counts_scores_of(source.name));
+        let side_facts = SideFacts { disputed, decay, ..side_facts };
         let tags = memo.said(event, claim, || self.read_tags(event, claim));
         let tags = self.with_copies(tags, &elsewhere);
         self.judge.admit_tagged(tags.policy, event, claim, observable, &side_facts)?;
@@ -227,6 +228,21 @@ mod tests {
         assert!(verdict(settings, vec![pending(&plain), pending(&red)]).is_pending());
         assert!(!verdict(settings, vec![pending(&red)]).is_pending());
         assert!(!verdict(settings, vec![pending(&plain), known(&event, &plain)]).is_pending());
+    }
+
+    #[test]
+    fn a_score_counts_for_the_claims_of_a_source_with_decay_alone() {
+        let settings = "[source.own]\ndecay = true\n[source.sector]\n";
+        let (event, plain) = (EventFacts::default(), claim(DAY, &[]));
+        let decayed = |name| {
+            let decay = Some(misp::Decay { decayed: true, score: 10 });
+            let side_facts = SideFacts { decay, ..SideFacts::default() };
+            let source = ClaimSource { name, place: 0 };
+            KnownClaim { side_facts, source, ..known(&event, &plain) }
+        };
+        // The scores of `sector` are from before its decay was switched off.
+        let verdict = verdict(settings, vec![decayed("own"), decayed("sector")]);
+        assert_eq!(verdict.reasons, [Some(Reason::Decayed), None]);
     }
 
     #[test]

@@ -229,6 +229,11 @@ impl Judge {
         lists.iter().filter(|list| self.counts_list(list)).map(|list| list.name.as_str())
     }
 
+    /// Whether the scores of decaying models count that this source shows.
+    pub fn counts_scores_of(&self, source: &str) -> bool {
+        self.policy.decay && !self.policy.without_decay.iter().any(|name| name == source)
+    }
+
     /// The score of decaying models, where it counts.
     pub fn score(&self, side_facts: &SideFacts) -> Option<u8> {
         side_facts.decay.filter(|_| self.policy.decay).map(|decay| decay.score)

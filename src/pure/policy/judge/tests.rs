@@ -31,6 +31,7 @@ fn open_policy() -> Policy {
         distributions: vec![],
         sharing_groups: vec![],
         is_feed_only: false,
+        without_decay: vec![],
         feed_only: vec![],
         org_without_key: vec![],
         false_positive_tags: vec![],
