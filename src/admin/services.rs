@@ -1,7 +1,6 @@
 //! The type `Services`: all that is needed to answer an operator's request, such as the ledger and the client
 //! for MISP. Its parts belong to the running relay, or a command made them for itself.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -50,8 +49,8 @@ pub struct SourceServices {
     pub means: Means,
     /// The client of its REST API; `None` without a key.
     pub misp: Option<MispClient>,
-    /// The address that its webhook listens on; `None` where there is none, or no relay runs.
-    pub webhook: Option<SocketAddr>,
+    /// The address and path of its webhook; `None` where there is none, or no relay runs.
+    pub webhook: Option<String>,
     /// The state of its REST intake; `None` without a key, or if no relay runs.
     pub rest: Option<RestStatus>,
     /// `None`: no relay runs.
@@ -69,7 +68,7 @@ impl SourceServices {
         SourceStatus {
             source: self.name.clone(),
             endpoints: endpoints.map(|all| all.borrow().clone()).unwrap_or_default(),
-            webhook: self.webhook,
+            webhook: self.webhook.clone(),
             rest: self.rest.as_ref().map(RestStatus::now),
         }
     }

@@ -1,8 +1,6 @@
 //! The types of the answer to the command `status`. They are the JSON on the control socket and the output of
 //! `status --json`.
 
-use std::net::SocketAddr;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -102,8 +100,8 @@ pub struct SourceStatus {
     pub source: String,
     /// The ZeroMQ endpoints, in the order of the configuration.
     pub endpoints: Vec<EndpointStatus>,
-    /// The address that the webhook listens on; `None` where there is no webhook.
-    pub webhook: Option<SocketAddr>,
+    /// The address and path of the webhook, e.g. `0.0.0.0:8443/misp`; `None` where there is no webhook.
+    pub webhook: Option<String>,
     /// The state of the REST intake; `None` without a key.
     pub rest: Option<RestState>,
 }

@@ -10,6 +10,7 @@ mod series;
 mod services;
 mod sources;
 mod tasks;
+mod webhooks;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::log_event::{LogEvent, ms};
 use crate::signals::{self, StopCause};
 use sources::SourceParts;
 use tasks::Tasks;
+use webhooks::WebhookListener;
 
 pub use known_sources::remember_sources;
 pub use readback::of_config as readback_of;
@@ -73,9 +75,10 @@ pub struct Relay {
     listeners: Listeners,
 }
 
-/// The sockets for operators, which are bound before anything runs.
+/// The sockets, which are bound before anything runs.
 #[derive(Debug)]
 struct Listeners {
+    webhooks: Vec<WebhookListener>,
     admin: TcpListener,
     control: ControlSocket,
 }
@@ -211,6 +214,7 @@ impl Relay {
 impl Listeners {
     fn bind(config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
+            webhooks: webhooks::bind_all(config)?,
             admin: bind("admin.listen", config.admin.listen)?,
             control: control::bind(&config.ledger.data_dir)?,
         })

@@ -1,26 +1,25 @@
-//! The parts that read one MISP: its feed, its webhook, its REST intake, and the writer of what they hear. Each source
+//! The parts that read one MISP: its feed, its REST intake, and the writer of what they and its webhook hear. Each source
 //! has parts of its own, so that a slow or lying MISP takes no room and no time of another.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
-use anyhow::Context;
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
 use super::parts::{Parts, named};
-use super::{RunOptions, bind, reading};
+use super::{RunOptions, reading};
 use crate::admin::{Means, SourceServices};
-use crate::config::{Config, Source, ZeroMq};
+use crate::config::{Config, Source, Webhook, ZeroMq};
+use crate::intake::Inbox;
 use crate::intake::rest::RestIntake;
+use crate::intake::webhook::SourceWebhook;
 use crate::intake::zmq::{self, ZeroMqStatus};
-use crate::intake::{Inbox, webhook};
 use crate::ledger::{Ledger, Upkeep, Views, Writer, WriterSettings};
 use crate::notice::Notice;
 
-/// A source whose parts are built and whose socket is bound.
+/// A source whose parts are built.
 #[derive(Debug)]
 pub(super) struct SourceParts {
     source: Source,
@@ -29,8 +28,6 @@ pub(super) struct SourceParts {
     feed: ZeroMqStatus,
     /// `None` without a key.
     rest: Option<RestIntake>,
-    /// The webhook's listener.
-    webhook: Option<TcpListener>,
     writer: WriterSettings,
     /// Names the source in the log, where there are several.
     span: Span,
@@ -39,7 +36,7 @@ pub(super) struct SourceParts {
 /// Builds the parts of all sources that are read.
 ///
 /// # Errors
-/// A listener cannot be bound, or a client of MISP cannot be made.
+/// A client of MISP cannot be made.
 pub(super) fn build(
     config: &Config,
     ledger: &Ledger,
@@ -58,7 +55,6 @@ impl SourceParts {
         views: &Arc<Views>,
         options: RunOptions,
     ) -> anyhow::Result<Self> {
-        let listener = listen(source)?;
         // The memory for waiting publications: the feed's bound, and room for one webhook body.
         let body = source.webhook.as_ref().map_or(0, |webhook| webhook.max_body);
         let (inbox, notices) = Inbox::new(source.zeromq.max_waiting.saturating_add(body));
@@ -71,7 +67,6 @@ impl SourceParts {
             inbox,
             notices,
             rest,
-            webhook: listener,
             writer,
             span: span(config, source),
         })
@@ -82,6 +77,13 @@ impl SourceParts {
         self.feed.clone()
     }
 
+    /// Returns its webhook with its name, if there is one.
+    pub(super) fn webhook(&self) -> Option<(String, SourceWebhook)> {
+        let config = self.source.webhook.clone()?;
+        let (inbox, span) = (self.inbox.clone(), self.span.clone());
+        Some((self.source.name.clone(), SourceWebhook { config, inbox, span }))
+    }
+
     /// Returns what operators may look at of this source.
     pub(super) fn services(&self) -> SourceServices {
         let Source { name, webhook, rest, .. } = &self.source;
@@ -89,7 +91,7 @@ impl SourceParts {
             name: name.clone(),
             means: Means { webhook: webhook.is_some(), rest: rest.is_some() },
             misp: self.rest.as_ref().map(|asking| asking.client.clone()),
-            webhook: webhook.as_ref().map(|webhook| webhook.listen),
+            webhook: webhook.as_ref().map(Webhook::place),
             rest: self.rest.as_ref().map(|asking| asking.status.clone()),
             endpoints: Some(self.feed.subscribe()),
         }
@@ -119,17 +121,11 @@ impl SourceParts {
         upkeep: Option<Upkeep>,
         groups: &mut Groups<'_>,
     ) {
-        let Self { source, inbox, notices, feed, rest, webhook, writer, span } = self;
+        let Self { source, inbox, notices, feed, rest, writer, span } = self;
         let stop = groups.stop;
-        let feeding = hear(source.zeromq, inbox.clone(), feed, stop.clone());
+        // The writer ends when the last intake drops its end of the inbox, so none is kept here.
+        let feeding = hear(source.zeromq, inbox, feed, stop.clone());
         groups.intakes.spawn(named("ZeroMQ intake", feeding).instrument(span.clone()));
-        if let (Some(config), Some(listener)) = (source.webhook, webhook) {
-            // It ends when the last intake drops its end of the inbox, so none may be kept.
-            let serving = webhook::serve(config, listener, inbox, stop.clone());
-            groups.intakes.spawn(named("webhook", serving).instrument(span.clone()));
-        } else {
-            drop(inbox);
-        }
         if let Some(asking) = rest {
             let asking = asking.run(stop.clone()).map(Ok);
             groups.intakes.spawn(named("REST intake", asking).instrument(span.clone()));
@@ -137,16 +133,6 @@ impl SourceParts {
         let writing = Writer::new(ledger.clone(), Arc::clone(views), writer, upkeep, notices);
         groups.writers.spawn(named("writer", writing.run().map(Ok)).instrument(span));
     }
-}
-
-/// Binds the webhook's listener, if there is one.
-fn listen(source: &Source) -> anyhow::Result<Option<TcpListener>> {
-    let Some(settings) = &source.webhook else { return Ok(None) };
-    // The certificate is loaded here so that a mistake in it ends the start, and not a task later.
-    if let Some(files) = &settings.tls {
-        webhook::load(files).with_context(|| source.key_of("webhook.tls_certificate"))?;
-    }
-    bind(&source.key_of("webhook.listen"), settings.listen).map(Some)
 }
 
 /// The lines of the log name a source only where there are several.

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::gauges::Shown;
 use super::parts::{Parts, named};
-use super::sources::{self, Groups};
-use super::{Listeners, Relay, gauges, series, services};
+use super::sources::{self, Groups, SourceParts};
+use super::{Listeners, Relay, gauges, series, services, webhooks};
 use crate::admin::{self, Commands, Desk, Services};
 use crate::compare;
 use crate::deliver::Sender;
@@ -53,7 +53,9 @@ impl Tasks {
         series::begin_all(&relay.config);
         let services = services::of_relay(&relay);
         let Relay { config, ledger, views, sources, listeners, .. } = relay;
-        let Listeners { admin, control } = listeners;
+        let Listeners { webhooks, admin, control } = listeners;
+        let of_sources = sources.iter().filter_map(SourceParts::webhook).collect();
+        webhooks::start(webhooks, of_sources, &mut intakes, stop);
         let mut upkeep_of_ledger = Some(sources::upkeep(&sources));
         let mut groups = Groups { intakes: &mut intakes, writers: &mut writers, stop };
         for source in sources {

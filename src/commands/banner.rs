@@ -2,7 +2,7 @@
 //! read and send. Secrets are never among them, since variables are named without their values.
 
 use super::version::version;
-use crate::config::{Config, ConfigSource};
+use crate::config::{Config, ConfigSource, Webhook};
 use crate::log_event::LogEvent;
 use crate::logging::nested;
 
@@ -19,7 +19,7 @@ pub(super) fn log(settings: &ConfigSource, config: &Config) {
         "misp-sentinel-relay starts"
     );
     for source in config.enabled_sources() {
-        let webhook = source.webhook.as_ref().map(|webhook| webhook.listen.to_string());
+        let webhook = source.webhook.as_ref().map(Webhook::place);
         let rest = source.rest.as_ref().map(|rest| rest.url.clone());
         tracing::info!(
             event = LogEvent::SourceConfigured.word(),

@@ -23,7 +23,7 @@ pub(super) fn report(settings: &ConfigSource, config: &Config) -> anyhow::Result
             writeln!(out, "  feed     {endpoint}")?;
         }
         if let Some(webhook) = &source.webhook {
-            writeln!(out, "  webhook  {}{}", webhook.listen, webhook.path)?;
+            writeln!(out, "  webhook  {}", webhook.place())?;
         }
         if let Some(rest) = &source.rest {
             writeln!(out, "  rest     {}", rest.url)?;

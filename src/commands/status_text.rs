@@ -151,7 +151,7 @@ impl StatusPage {
         let titles = "Feed|Publications|Others|Last frame|Last publication|Publisher's age";
         let rows: Vec<_> = source.endpoints.iter().map(|endpoint| self.feed(endpoint)).collect();
         self.table(titles, &rows, &[]);
-        if let Some(webhook) = source.webhook {
+        if let Some(webhook) = &source.webhook {
             self.line("");
             self.line(&format!("  Webhook on {webhook}"));
         }
@@ -379,7 +379,7 @@ mod tests {
                     uptime: Some(90),
                     error: Some("refused: is Plugin.ZeroMQ_enable on?".to_owned()),
                 }],
-                webhook: Some("127.0.0.1:8443".parse().unwrap()),
+                webhook: Some("127.0.0.1:8443/misp".to_owned()),
                 rest: None,
             }],
             targets: vec![SendingStatus {
@@ -451,7 +451,7 @@ mod tests {
             "- soc: tokens are short",
             "- soc: /data/soc.ndjson",
             "- soc: Sentinel rejected 1 object; mend the cause, then `retry-rejected --target soc`",
-            "Webhook on 127.0.0.1:8443",
+            "Webhook on 127.0.0.1:8443/misp",
             "soc: indicator--00000000-0000-0000-0000-000000000007: Invalid pattern",
             "12 events",
             "2 webhook publications not confirmed yet",

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use super::layers::variable;
+use super::listeners;
 use super::mistake::Problem;
 use super::reader::Reader;
 use super::secret::Secret;
@@ -62,21 +62,10 @@ fn intakes(source: &Source, reader: &mut Reader) {
     reader.missing("misp.zeromq.endpoints", hint);
 }
 
-/// Returns whether two listeners would need the same port. Port 0 stands for any free port.
-fn is_one_port(one: SocketAddr, other: SocketAddr) -> bool {
-    let overlap =
-        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    overlap && one.port() == other.port() && one.port() != 0
-}
-
 fn webhook(source: &Source, config: &Config, reader: &mut Reader) {
     const SECRET: &str = "misp.webhook.secret";
-    const LISTEN: &str = "misp.webhook.listen";
     let Some(webhook) = &source.webhook else { return };
-    if is_one_port(webhook.listen, config.admin.listen) && reader.sound(LISTEN) {
-        let problem = Problem::new("admin.listen has the same port");
-        reader.fault(LISTEN, problem.hint("choose another port for one of them"));
-    }
+    listeners::beside_admin(webhook, config, reader);
     if !webhook.secret.is_given() {
         reader.missing(SECRET, "whoever reaches the webhook could publish");
     }
@@ -90,17 +79,7 @@ fn several_sources(config: &Config, reader: &mut Reader) {
             Problem::new("no source is enabled").hint("set enabled = true in one of them");
         reader.fault("source", problem);
     }
-    let webhooks = |source| Some((source, Source::webhook(source)?));
-    let webhooks: Vec<(&Source, &Webhook)> =
-        config.enabled_sources().filter_map(webhooks).collect();
-    for (place, (source, webhook)) in webhooks.iter().enumerate() {
-        let first =
-            webhooks.iter().take(place).find(|(_, one)| is_one_port(one.listen, webhook.listen));
-        let Some((first, _)) = first else { continue };
-        let problem = Problem::new(format!("{}.webhook.listen has the same port", first.section));
-        let problem = problem.hint("choose another port for one of them");
-        reader.fault(&format!("{}.webhook.listen", source.section), problem);
-    }
+    listeners::shared(config, reader);
     if config.sources.len() > 1 {
         groups_without_uuid(config, reader);
     }

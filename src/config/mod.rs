@@ -11,6 +11,7 @@ mod credential;
 mod delivery;
 mod excerpt;
 mod layers;
+mod listeners;
 mod load;
 mod log;
 mod looks;

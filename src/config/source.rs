@@ -138,13 +138,16 @@ impl Source {
         self.section.starts_with(SOURCE).then_some(&self.name)
     }
 
-    pub fn webhook(&self) -> Option<&Webhook> {
-        self.webhook.as_ref()
-    }
-
     /// Returns the path of a key of this source, as the operator writes it: `misp.key`, or `source.NAME.key`.
     pub fn key_of(&self, leaf: &str) -> String {
         format!("{}.{leaf}", self.section)
+    }
+}
+
+impl Webhook {
+    /// Returns the address and the path, e.g. `0.0.0.0:8443/misp`.
+    pub fn place(&self) -> String {
+        format!("{}{}", self.listen, self.path)
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn services(relay: &Relay) -> Services {
         name: "misp".to_owned(),
         means: Means { webhook: true, rest: false },
         misp: None,
-        webhook: Some("127.0.0.1:8443".parse().unwrap()),
+        webhook: Some("127.0.0.1:8443/misp".to_owned()),
         rest: None,
         endpoints: Some(watch::Sender::new(vec![endpoint]).subscribe()),
     };

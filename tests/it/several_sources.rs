@@ -2,6 +2,7 @@
 //! and none disturbs another.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::sandbox::Sandbox;
@@ -14,6 +15,7 @@ use super::support::publisher::Publisher;
 use super::support::relay::{Relay, held, of_source, owned};
 use super::support::sandbox::start;
 use super::support::scene::is_live;
+use super::support::webhook;
 use super::truth::{KEY, SHORT, address, now, pattern};
 
 /// A MISP with its REST API and its feed.
@@ -82,13 +84,20 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        Self::with(&[]).await
+        Self::set_with(&[], |_| Vec::new()).await
     }
 
-    async fn with(settings: &[(&str, &str)]) -> Self {
+    /// The same with these settings, and with more of each source.
+    async fn set_with(
+        settings: &[(&str, &str)],
+        more: impl Fn(&str) -> Vec<(&'static str, String)>,
+    ) -> Self {
         let (own, sector) = (Source::new("own").await, Source::new("sector").await);
         let sandbox = start().await;
-        let sources = [(own.name, own.settings()), (sector.name, sector.settings())];
+        let sources = [&own, &sector].map(|source| {
+            let more = more(source.name).into_iter().map(|(key, value)| (key.to_owned(), value));
+            (source.name, source.settings().into_iter().chain(more).collect())
+        });
         let relay = Relay::of_sources(&sandbox, &sources, settings);
         for source in [&own, &sector] {
             source.publisher.wait_for_subscriptions(2).await;
@@ -210,7 +219,7 @@ async fn an_empty_misp_empties_nothing_of_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guard_of_one_misp_neither_limits_nor_spares_another() {
-    let stage = Stage::with(&[("MSR_GUARD__MAX", "1"), ("MSR_GUARD__PERCENT", "0")]).await;
+    let stage = Stage::set_with(&[("MSR_GUARD__MAX", "1"), ("MSR_GUARD__PERCENT", "0")], |_| Vec::new()).await;
     let own = stage.own.publish(&["198.51.100.1", "198.51.100.2", "198.51.100.3"]).await;
     let sector = stage.sector.publish(&["198.51.100.4", "198.51.100.5", SHARED]).await;
     let own_values = ["198.51.100.1", "198.51.100.2", "198.51.100.3"];
@@ -329,4 +338,62 @@ async fn the_strictest_level_of_any_misp_counts_and_a_copy_that_is_added_sends_n
     stage.becomes(&[]).await;
     let told = stage.says(&["explain", SHARED]);
     assert!(told.contains("tlp:red") || told.contains("TLP"), "{told}");
+}
+
+/// Announces an event to a webhook; returns the status of the answer.
+async fn announce(address: SocketAddr, path: &str, secret: &str, event: Uuid) -> u16 {
+    let body = format!(r#"{{"Event":{{"uuid":"{event}","id":"1","Attribute":[]}}}}"#);
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: relay\r\nX-Relay-Secret: {secret}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    webhook::send(address, &webhook::Recorded { head, body: body.into_bytes() }).await.status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_misps_share_a_webhook_port_and_each_has_its_path_and_secret() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let secret = |source: &str| format!("the-secret-of-{source}-for-webhooks");
+    let stage = Stage::set_with(&[], |source| {
+        vec![
+            ("MSR_MISP__REST__CATCH_UP_EVERY", "1h".to_owned()),
+            ("MSR_MISP__WEBHOOK__LISTEN", free.to_string()),
+            ("MSR_MISP__WEBHOOK__PATH", format!("/{source}")),
+            ("MSR_MISP__WEBHOOK__SECRET", secret(source)),
+        ]
+    })
+    .await;
+    stage.logged_of("own", "webhook_listens").await;
+    stage.logged_of("sector", "webhook_listens").await;
+    // Nobody but the webhook tells of these, and each is in one MISP alone.
+    let publish = |source: &Source, value| {
+        let event = NewEvent { attributes: vec![address(value)], ..NewEvent::default() };
+        drop(source.misp.add_event(event.clone()));
+        drop(source.misp.publish(event.uuid));
+        source.misp.advance(1);
+        event.uuid
+    };
+    let own = publish(&stage.own, "198.51.100.1");
+    let sector = publish(&stage.sector, "198.51.100.2");
+    assert_eq!(announce(free, "/own", &secret("sector"), own).await, 401);
+    stage.logged_of("own", "webhook_refused").await;
+    assert_eq!(announce(free, "/sector", &secret("own"), sector).await, 401);
+    stage.logged_of("sector", "webhook_refused").await;
+    assert_eq!(announce(free, "/misp", &secret("own"), own).await, 404);
+    assert_eq!(announce(free, "/own", &secret("own"), own).await, 200);
+    stage.becomes(&["198.51.100.1"]).await;
+    assert_eq!(announce(free, "/sector", &secret("sector"), sector).await, 200);
+    stage.becomes(&["198.51.100.1", "198.51.100.2"]).await;
+    let told = stage.says(&["explain", "198.51.100.2"]);
+    assert!(told.contains("source sector") && !told.contains("source own"), "{told}");
+    let status = stage.says(&["status"]);
+    for source in ["own", "sector"] {
+        assert!(status.contains(&format!("Webhook on {free}/{source}")), "{status}");
+    }
+    let checked = stage.relay.command(&["check", "--json", "--wait", "1s"]);
+    let checked = String::from_utf8(checked.stdout).unwrap();
+    for source in ["own", "sector"] {
+        let line = checked.lines().find(|line| line.contains(&format!("{free}/{source}")));
+        assert!(line.is_some_and(|line| line.contains("the relay listens")), "{checked}");
+    }
 }

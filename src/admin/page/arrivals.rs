@@ -44,9 +44,9 @@ fn of_source(source: &SourceStatus, several: bool, sight: Sight<'_>) -> Vec<Vec<
     let last = history.last(&source.source);
     let name = if several { format!("{}: ", source.source) } else { String::new() };
     let feeds = source.endpoints.iter().map(|endpoint| feed(&name, endpoint, now));
-    let webhook = source.webhook.map(|address| {
+    let webhook = source.webhook.as_ref().map(|place| {
         vec![
-            html! { (name) "Webhook " (address) },
+            html! { (name) "Webhook " (place) },
             Mark::Good.write("listens"),
             since(last.webhook, now, NONE),
             since(last.webhook, now, NONE),

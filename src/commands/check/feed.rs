@@ -159,7 +159,9 @@ pub(super) async fn webhook(
         "Plugin.Enrichment_services_enable",
     ];
     let needed = NEEDED.join(", ");
-    let mut findings = vec![listener::look(WEBHOOK, key, webhook.listen, is_running).await];
+    let place = webhook.place();
+    let subject = Subject(WEBHOOK, &place);
+    let mut findings = vec![listener::look(subject, key, webhook.listen, is_running).await];
     let Some(client) = misp else { return findings };
     let subject = Subject(WEBHOOK, "MISP");
     findings.push(match misp::settings(client, NEEDED).await {

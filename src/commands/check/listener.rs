@@ -15,13 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Checks a listener, or whether the relay could listen there. `key` is the setting that holds the address,
 /// e.g. `misp.webhook.listen`.
 pub(super) async fn look(
-    step: &'static str,
+    subject: Subject<'_>,
     key: &str,
     address: SocketAddr,
     is_running: bool,
 ) -> Diagnosis {
-    let address_text = address.to_string();
-    let subject = Subject(step, &address_text);
     if address.port() == 0 {
         return subject.ok("any free port");
     }

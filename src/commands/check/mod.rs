@@ -119,8 +119,9 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) 
         Ok(None) => report.all(told(ledger::look(config).await))?,
         Err(finding) => report.all([finding])?,
     }
-    let address = config.admin.listen;
-    report.all([listener::look("admin", "admin.listen", address, is_running).await])?;
+    let (address, text) = (config.admin.listen, config.admin.listen.to_string());
+    let subject = Subject("admin", &text);
+    report.all([listener::look(subject, "admin.listen", address, is_running).await])?;
     report.all(told(target::look(config, &hosts, options.upload_probe).await))
 }
 

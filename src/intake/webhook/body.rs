@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{BodyDataStream, Bytes};
+use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -142,8 +143,12 @@ impl Bodies {
     }
 }
 
-/// Reads on for a moment and drops what comes, so that the sender gets to the answer.
-pub(super) async fn drain(pieces: &mut BodyDataStream) {
+/// Reads on for a moment and drops what comes, so that the sender of a refused request gets to the answer.
+pub(super) async fn drain(headers: &HeaderMap, pieces: &mut BodyDataStream) {
+    // A sender that waits for `100 Continue` has sent nothing, and reading would ask for it.
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
     let read = async {
         let mut read = 0;
         while let Some(Ok(piece)) = pieces.next().await {

@@ -1,12 +1,12 @@
-//! Handles one request: it checks path, secret, method, content type, size and event, and hands the body to
-//! the ledger. The first check that fails decides the answer.
+//! Handles one request to a source: it checks secret, method, content type, size and event, and hands the body
+//! to the ledger. The first check that fails decides the answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse, Response};
@@ -24,37 +24,36 @@ use crate::intake::once_a_minute::OnceAMinute;
 use crate::notice::{Gap, GapReason, Receipt, What};
 use crate::pure::misp;
 
-/// The parts of the intake that every request needs.
+/// The word for this intake in gaps, metrics and status.
+pub const INTAKE: &str = "webhook";
+
+/// The most gaps that are kept with their events while the inbox is full.
+const MAX_KEPT: usize = 1_024;
+
+/// What the requests to one source need.
 #[derive(Debug)]
 pub(super) struct Desk {
     config: Webhook,
     secret: SharedSecret,
     bodies: Bodies,
     inbox: Inbox,
-    gaps: Arc<KeptGaps>,
-    strangers: Arc<OnceAMinute>,
-}
-
-pub(super) async fn answer(
-    State(desk): State<Arc<Desk>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-) -> Response {
-    let answer = desk.take(request).await;
-    answer.record(peer, &desk.strangers);
-    answer.into_response()
+    pub gaps: KeptGaps,
+    pub strangers: Arc<OnceAMinute>,
 }
 
 impl Desk {
-    pub(super) fn new(
-        config: Webhook,
-        inbox: Inbox,
-        gaps: Arc<KeptGaps>,
-        strangers: Arc<OnceAMinute>,
-    ) -> Self {
+    pub(super) fn new(config: Webhook, inbox: Inbox) -> Self {
         let bodies = Bodies::new(config.max_body, config.max_total, config.answer_within);
         let secret = SharedSecret::new(config.secret.clone());
-        Self { config, secret, bodies, inbox, gaps, strangers }
+        let gaps = KeptGaps::new(INTAKE, inbox.clone(), MAX_KEPT);
+        Self { config, secret, bodies, inbox, gaps, strangers: Arc::default() }
+    }
+
+    /// Answers a request to the path of this source.
+    pub(super) async fn answer(&self, peer: SocketAddr, request: Request) -> Response {
+        let answer = self.take(request).await;
+        answer.record(peer, &self.strangers);
+        answer.into_response()
     }
 
     async fn take(&self, request: Request) -> WebhookAnswer {
@@ -73,19 +72,13 @@ impl Desk {
                 }
             },
         };
-        // A sender that waits for `100 Continue` has sent nothing, and reading would ask for it.
-        if !parts.headers.contains_key(header::EXPECT) {
-            body::drain(&mut pieces).await;
-        }
+        body::drain(&parts.headers, &mut pieces).await;
         answer
     }
 
-    /// Refuses a request before its body is read, if its path, secret, method or content type is wrong.
+    /// Refuses a request before its body is read, if its secret, method or content type is wrong.
     async fn refuse(&self, parts: &Parts) -> Option<Said> {
-        if parts.uri.path() != self.config.path {
-            return Some(Said::WrongPath);
-        }
-        // Only the path comes before the secret, so that strangers learn nothing about the settings.
+        // Only the path came before the secret, so that strangers learn nothing about the settings.
         let given = parts.headers.get(&self.config.secret_header).map(|value| value.as_bytes());
         let is_known = match given {
             Some(given) => self.knows(given).await,

@@ -106,13 +106,56 @@ fn numbers_of_sharing_groups_are_a_mistake_with_several_sources() {
     assert!(with(&[("policy.sharing_groups", "['7']")]).is_ok(), "one MISP has one numbering");
 }
 
+/// A webhook of the source `own` on this address, with these settings more.
+fn second_webhook(listen: &str, more: &str) -> String {
+    format!(
+        "[source.own.webhook]\nlisten = \"{listen}\"\nsecret = \"another-secret-of-a-webhook\"\n{more}"
+    )
+}
+
 #[test]
-fn two_webhooks_need_two_ports() {
-    let second =
-        "[source.own.webhook]\nlisten = \"0.0.0.0:8443\"\nsecret = \"another-secret-of-a-webhook\"";
-    let (key, words) = mistake(two(second));
+fn webhooks_share_an_address_and_have_a_path_each() {
+    let config = two(&second_webhook("127.0.0.1:8443", "path = \"/own\"")).unwrap();
+    let places = config.sources.iter().filter_map(|source| source.webhook.as_ref());
+    let places: Vec<String> = places.map(|webhook| webhook.place()).collect();
+    assert_eq!(places, ["127.0.0.1:8443/own", "127.0.0.1:8443/misp"]);
+    let (key, words) = mistake(two(&second_webhook("127.0.0.1:8443", "")));
+    assert_eq!(key, "source.sector.webhook.path");
+    assert!(words.contains("source.own.webhook.path is the same, at the same address"), "{words}");
+    assert!(words.contains("a path of their own each"), "{words}");
+    // One that is switched off listens nowhere.
+    let text = TWO.replace("[source.sector]\n", "[source.sector]\nenabled = false\n");
+    load(&format!("{}\n{text}", second_webhook("127.0.0.1:8443", "")), &[]).unwrap();
+}
+
+#[test]
+fn one_port_at_two_addresses_is_a_mistake() {
+    let (key, words) = mistake(two(&second_webhook("0.0.0.0:8443", "path = \"/own\"")));
     assert_eq!(key, "source.sector.webhook.listen");
     assert!(words.contains("source.own.webhook.listen has the same port"), "{words}");
+    assert!(words.contains("the same address in both"), "{words}");
+}
+
+#[test]
+fn what_belongs_to_a_shared_listener_is_the_same_in_all_sources() {
+    let differs = |more: &str| {
+        let more = format!("path = \"/own\"\n{more}");
+        mistake(two(&second_webhook("127.0.0.1:8443", &more)))
+    };
+    // Told at the key that is set, and not at a default.
+    let (key, words) = differs("answer_within = \"5s\"");
+    assert_eq!(key, "source.own.webhook.answer_within");
+    assert!(words.contains("differs from source.sector.webhook.answer_within"), "{words}");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let files = format!("tls_certificate = {file:?}\ntls_key = {file:?}");
+    let more = format!("path = \"/own\"\n{files}");
+    let all = problems(two(&second_webhook("127.0.0.1:8443", &more)));
+    let keys: Vec<&str> = all.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["source.own.webhook.tls_certificate", "source.own.webhook.tls_key"]);
+    assert!(all.values().all(|words| words.contains("both share one listener")), "{all:?}");
+    // The bounds on bodies are those of the path.
+    let more = "path = \"/own\"\nmax_body = \"1MiB\"\nsecret_header = \"X-Own\"";
+    two(&second_webhook("127.0.0.1:8443", more)).unwrap();
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use misp_sentinel_relay::config::{Secret, Webhook};
-use misp_sentinel_relay::intake::{Inbox, webhook};
+use misp_sentinel_relay::intake::Inbox;
+use misp_sentinel_relay::intake::webhook::{self, Listener, SourceWebhook};
 use misp_sentinel_relay::notice::{Gap, Notice, Receipt, What};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -48,10 +49,12 @@ impl Drop for Listening {
 }
 
 pub(crate) fn listen(config: Webhook, inbox: Inbox) -> Listening {
-    let listener = TcpListener::bind(config.listen).unwrap();
-    let address = listener.local_addr().unwrap();
+    let socket = TcpListener::bind(config.listen).unwrap();
+    let address = socket.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(webhook::serve(config, listener, inbox, stop.clone()));
+    let listener = Listener { socket, tls: config.tls.clone(), patience: config.answer_within };
+    let webhooks = vec![SourceWebhook { config, inbox, span: tracing::Span::none() }];
+    let task = tokio::spawn(webhook::serve(listener, webhooks, stop.clone()));
     Listening { address, stop, task }
 }
 
