@@ -29,9 +29,10 @@ pub enum LogEvent {
     RelayStarts,
     /// What the relay reads of MISP.
     SourceConfigured,
-    /// The ledger holds a source that is no longer read. What it claims stays until `forget-source`.
+    /// The ledger holds a source that is no longer read. What it claims stays until `forget-source`; `claims` is how
+    /// many there are.
     SourceAbsent,
-    /// A source is new to the ledger. A full resync fills it.
+    /// A source is new to the ledger. A full resync fills it, if it has a key.
     SourceNew,
     /// A target, and where its objects go.
     TargetConfigured,

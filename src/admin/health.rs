@@ -4,7 +4,7 @@ use super::next::next;
 use super::{DegradedPart, RelayStatus, SendingStatus, SourceMeans, Status};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
-use crate::ledger::{LedgerStatus, ListsState, TargetStatus, Unread};
+use crate::ledger::{LedgerStatus, ListsState, ReadSource, SourceNews, TargetStatus, Unread};
 use crate::metrics::Part;
 use crate::pure::count::Count;
 
@@ -16,6 +16,7 @@ impl Status {
         let (degraded_parts, degraded) =
             found.into_iter().map(|found| (found.part, found.words)).unzip();
         let without_rest = without_rest(sources);
+        let source_news = source_news(&ledger, sources);
         let next = next(relay.as_ref(), &ledger);
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -25,9 +26,16 @@ impl Status {
             degraded_unquoted,
             degraded_parts,
             without_rest,
+            source_news,
             next,
         }
     }
+}
+
+fn source_news(ledger: &LedgerStatus, sources: &[SourceMeans]) -> Vec<SourceNews> {
+    let read = sources.iter().map(|one| ReadSource { name: &one.source, has_key: one.means.rest });
+    let resynced = ledger.resyncs.iter().map(|one| one.source.as_str());
+    SourceNews::all(&ledger.sources, resynced, read)
 }
 
 /// Something that works less than promised.

@@ -8,7 +8,7 @@ use crate::config::{Mode, Target};
 use crate::deliver::DeliveryHealth;
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
-use crate::ledger::{LedgerStatus, ListsState, TargetStatus};
+use crate::ledger::{LedgerStatus, ListsState, SourceNews, TargetStatus};
 use crate::metrics::Part;
 
 /// The status of everything at one moment. All times are RFC 3339 in UTC.
@@ -29,6 +29,9 @@ pub struct Status {
     /// What cannot be promised without a key for MISP's REST API. With several sources each line names those that
     /// have none.
     pub without_rest: Vec<String>,
+    /// Sources that are new to the ledger, and sources of the ledger that are no longer read.
+    #[serde(default)]
+    pub source_news: Vec<SourceNews>,
     /// What is worth doing next; `None`: nothing needs to be done.
     #[serde(default)]
     pub next: Option<String>,

@@ -3,30 +3,40 @@
 
 use anyhow::Context;
 
-use crate::config::{Config, Source};
-use crate::ledger::{Ledger, RememberedSource};
+use crate::config::Config;
+use crate::ledger::{Ledger, ReadSource, RememberedSource, SourceNews, SqlResult};
 use crate::log_event::LogEvent;
 
 /// Tells which sources are new to the ledger, and which it holds that are no longer read. A new ledger holds none.
 pub(super) async fn tell(config: &Config, ledger: &Ledger) -> anyhow::Result<()> {
-    let held = ledger.held_sources().await.context("read what the ledger holds")?;
-    let is_read = |name: &str| config.enabled_sources().any(|source| source.name == name);
-    for source in held.iter().filter(|name| !is_read(name)) {
-        tracing::warn!(
-            event = LogEvent::SourceAbsent.word(),
-            source,
-            "The ledger holds a source that is no longer read. What it claims stays until `forget-source` ends it"
-        );
-    }
-    let is_new = |source: &&Source| !held.is_empty() && !held.contains(&source.name);
-    for source in config.enabled_sources().filter(is_new) {
-        tracing::info!(
-            event = LogEvent::SourceNew.word(),
-            source = source.name,
-            "A source is new to the ledger, and a full resync fills it. What others have sent already is not sent again"
-        );
+    for news in news(config, ledger).await.context("read what the ledger holds")? {
+        let source = news.source();
+        match &news {
+            SourceNews::Absent { claims, .. } => tracing::warn!(
+                event = LogEvent::SourceAbsent.word(),
+                source,
+                claims,
+                "The ledger holds a source that is no longer read. What it claims stays until `forget-source` ends it"
+            ),
+            SourceNews::New { has_key: true, .. } => tracing::info!(
+                event = LogEvent::SourceNew.word(),
+                source,
+                "A source is new to the ledger, and a full resync fills it. What others have sent already is not sent again"
+            ),
+            SourceNews::New { has_key: false, .. } => tracing::info!(
+                event = LogEvent::SourceNew.word(),
+                source,
+                "A source is new to the ledger. It has no key, so only what it publishes from now on arrives"
+            ),
+        }
     }
     Ok(())
+}
+
+async fn news(config: &Config, ledger: &Ledger) -> SqlResult<Vec<SourceNews>> {
+    let (held, resynced) = (ledger.sources().await?, ledger.resynced_sources().await?);
+    let read = config.enabled_sources().map(ReadSource::from);
+    Ok(SourceNews::all(&held, resynced.iter().map(String::as_str), read))
 }
 
 /// Remembers the sources, and completes the settings by what is remembered of those that are no longer configured. What

@@ -28,6 +28,7 @@ mod settings;
 pub mod status;
 mod status_text;
 pub mod suppress;
+mod trial;
 pub mod verify;
 mod version;
 mod wrap;
@@ -179,7 +180,7 @@ enum Command {
     /// A source that the configuration no longer names, or that has enabled = false, keeps its claims
     /// until this command. What other sources claim stays. The running relay does this; without one,
     /// the next start sends the withdrawals.
-    ForgetSource(forget_source::ForgetSource),
+    ForgetSource(forget_source::ForgetSourceOptions),
 
     /// Compare what Sentinel holds with what it accepted
     ///
@@ -251,6 +252,7 @@ pub fn routes() -> Router<Control> {
         .merge(route(&status::STATUS))
         .merge(long_route(&explain::EXPLAIN))
         .merge(resync::routes())
+        .merge(route(&trial::COPY))
         .merge(route(&release::HELD))
         .merge(route(&release::RELEASE))
         .merge(route(&release::RELEASE_WARNINGLISTS))

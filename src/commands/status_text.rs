@@ -8,7 +8,7 @@ use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{
     JudgingState, LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, Room, SetBack,
-    TargetMode, TargetStatus,
+    SourceNews, TargetMode, TargetStatus,
 };
 use crate::pure::age::{age, ago, ahead};
 use crate::pure::count::Count;
@@ -29,6 +29,7 @@ pub(super) fn text(status: &Status, now: DateTime<Utc>, width: usize) -> String 
     page.refusals(&status.ledger);
     page.ledger(&status.ledger);
     page.list("Without MISP's REST API", &status.without_rest);
+    page.source_news(&status.source_news);
     page.next(status);
     page.text
 }
@@ -94,6 +95,15 @@ impl StatusPage {
         let next = status.next.as_deref().unwrap_or("Nothing needs to be done.");
         self.line("");
         self.line(&format!("Next: {next}"));
+    }
+
+    fn source_news(&mut self, news: &[SourceNews]) {
+        let line = |one: &SourceNews| {
+            let remedy = one.remedy().map_or_else(String::new, |remedy| format!("; {remedy}"));
+            format!("{} {}{remedy}", one.source(), one.words())
+        };
+        let lines: Vec<String> = news.iter().map(line).collect();
+        self.list("Sources that are new to the ledger or no longer read", &lines);
     }
 
     fn list(&mut self, title: &str, lines: &[String]) {
@@ -308,7 +318,10 @@ impl StatusPage {
         self.line("");
         self.line(&line);
         let held = ledger.sources.iter().filter(|_| ledger.sources.len() > 1);
-        let held = held.map(|one| format!("{} of {}", Count(one.events, "event"), one.source));
+        let held = held.map(|one| {
+            let (events, claims) = (Count(one.events, "event"), Count(one.claims, "claim"));
+            format!("{events} with {claims} of {}", one.source)
+        });
         let held: Vec<String> = held.collect();
         if !held.is_empty() {
             self.line(&format!("  Sources: {}", held.join(", ")));

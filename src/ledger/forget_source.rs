@@ -9,7 +9,7 @@ use super::owner::Unit;
 use super::refresh::refresh_with_copies;
 use super::sql::Result;
 use super::tables::keys::EventKey;
-use super::tables::of_source;
+use super::tables::{events, of_source};
 use super::{Ledger, Views, sources, withdraw};
 
 /// What became of forgetting a source.
@@ -71,8 +71,12 @@ impl Ledger {
 
     /// The sources of which the ledger holds anything, in the order of their names.
     pub async fn held_sources(&self) -> Result<Vec<String>> {
-        let sources = self.sources().await?;
-        Ok(sources.into_iter().map(|held| held.source).collect())
+        let mut held = self.read_counts(events::by_source).await?;
+        let mut names: Vec<String> = held.drain(..).map(|held| held.source).collect();
+        names.extend(self.waiting_reads().await?.into_iter().map(|reads| reads.source));
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
     }
 }
 

@@ -71,6 +71,8 @@ pub struct LedgerSource {
     pub source: String,
     /// Events that are not deleted.
     pub events: i64,
+    #[serde(default)]
+    pub claims: i64,
     /// Events that are to be read over REST.
     pub awaiting_rest: i64,
     /// Those of them whose last read failed.
@@ -134,13 +136,14 @@ impl Ledger {
     pub async fn status(&self) -> Result<LedgerStatus> {
         let targets = self.target_statuses().await?;
         let (unread_first, unread) = self.unread(UNREAD_TOLD).await?;
+        let sources = self.sources().await?;
         Ok(LedgerStatus {
             unread,
             unread_first,
             events: self.read_counts(events::count_living).await?,
             deleted_events: self.read_counts(events::count_deleted).await?,
-            claims: self.read_counts(claims::count).await?,
-            sources: self.sources().await?,
+            claims: sources.iter().map(|one| one.claims).sum(),
+            sources,
             skipped: self.skipped().await?,
             wanted: self.read_counts(wanted::count_live_indicators).await?,
             context: self.read_counts(wanted::count_live_context).await?,
@@ -179,9 +182,14 @@ impl Ledger {
         .await
     }
 
+    /// The sources of which a full resync has begun at any time.
+    pub async fn resynced_sources(&self) -> Result<Vec<String>> {
+        self.read_counts(settings::resynced_sources).await
+    }
+
     async fn resync_statuses(&self) -> Result<Vec<ResyncStatus>> {
         let mut all = Vec::new();
-        for source in self.read_counts(settings::resynced_sources).await? {
+        for source in self.resynced_sources().await? {
             if let Some((resync, left)) = self.resync_progress(&source).await? {
                 all.push(ResyncStatus { source, resync, left });
             }
@@ -190,10 +198,13 @@ impl Ledger {
     }
 
     /// What the ledger holds of each source, in the order of their names.
-    pub(super) async fn sources(&self) -> Result<Vec<LedgerSource>> {
+    pub async fn sources(&self) -> Result<Vec<LedgerSource>> {
         let mut sources: BTreeMap<String, LedgerSource> = BTreeMap::new();
         for held in self.read_counts(events::by_source).await? {
             sources.entry(held.source).or_default().events = held.events;
+        }
+        for (source, claims) in self.claims_by_source(sources.keys()).await? {
+            sources.entry(source).or_default().claims = claims;
         }
         for reads in self.waiting_reads().await? {
             let known = sources.entry(reads.source).or_default();
@@ -201,6 +212,23 @@ impl Ledger {
         }
         let named = sources.into_iter().map(|(source, held)| LedgerSource { source, ..held });
         Ok(named.collect())
+    }
+
+    /// The claims of these sources, which are all that have any.
+    async fn claims_by_source(
+        &self,
+        sources: impl Iterator<Item = &String>,
+    ) -> Result<Vec<(String, i64)>> {
+        let names: Vec<String> = sources.cloned().collect();
+        self.read_counts(move |tx| {
+            // Of one source all claims are, and they are counted without a look at the events.
+            if let [only] = &names[..] {
+                return Ok(vec![(only.clone(), claims::count(tx)?)]);
+            }
+            let count = |name: String| Ok((name.clone(), claims::count_of_source(tx, &name)?));
+            names.into_iter().map(count).collect()
+        })
+        .await
     }
 
     /// What is to be read over REST, by source.

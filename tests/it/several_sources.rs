@@ -9,6 +9,7 @@ use misp_sentinel_relay::sandbox::Sandbox;
 use misp_stand_in::{
     Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, RestFault,
 };
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::support::publisher::Publisher;
@@ -145,6 +146,23 @@ impl Stage {
         self.sandbox.requests().iter().map(|request| request.objects).sum()
     }
 
+    /// What `check` finds of sources: severity, source, words and remedy.
+    fn checked_sources(&self) -> Vec<String> {
+        let output = self.relay.command(&["check", "--json", "--wait", "1s"]).stdout;
+        let output = String::from_utf8(output).unwrap();
+        let findings = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let of_sources = findings.filter(|finding| finding["step"] == "source");
+        let word =
+            |finding: &Value, member: &str| finding[member].as_str().unwrap_or_default().to_owned();
+        let members = ["severity", "subject", "evidence", "remedy"];
+        of_sources.map(|one| members.map(|member| word(&one, member)).join("|")).collect()
+    }
+
+    /// What `status` says with and without a relay, which ends with another code.
+    fn status(&self) -> String {
+        String::from_utf8(self.relay.command(&["status"]).stdout).unwrap()
+    }
+
     fn says(&self, arguments: &[&str]) -> String {
         let output = self.relay.command(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
@@ -188,12 +206,10 @@ async fn a_misp_that_is_down_or_answers_nonsense_holds_up_no_other() {
     stage.becomes(&["198.51.100.1", "198.51.100.2"]).await;
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     stage.logged(r#""source":"sector""#).await;
-    let status: serde_json::Value =
-        serde_json::from_str(&stage.says(&["status", "--json"])).unwrap();
+    let status: Value = serde_json::from_str(&stage.says(&["status", "--json"])).unwrap();
     let sources = status["relay"]["sources"].as_array().unwrap();
-    let connected = |source: &serde_json::Value| {
-        source["endpoints"][0]["publications_connected"].as_bool().unwrap()
-    };
+    let connected =
+        |source: &Value| source["endpoints"][0]["publications_connected"].as_bool().unwrap();
     assert_eq!(sources.iter().map(connected).collect::<Vec<_>>(), [true, false]);
     let text = stage.says(&["status"]);
     assert!(text.contains("Source own") && text.contains("Source sector"), "{text}");
@@ -396,4 +412,81 @@ async fn two_misps_share_a_webhook_port_and_each_has_its_path_and_secret() {
         let line = checked.lines().find(|line| line.contains(&format!("{free}/{source}")));
         assert!(line.is_some_and(|line| line.contains("the relay listens")), "{checked}");
     }
+}
+
+/// What forgetting would do is counted while the source is still read.
+fn tries_to_forget_the_sector(stage: &Stage) {
+    let tried = stage.says(&["forget-source", "sector", "--dry-run"]);
+    for words in [
+        format!("withdrawn {}", pattern("198.51.100.2")),
+        "0 new, 1 changed and 1 withdrawn indicators would be sent because sector is forgotten"
+            .to_owned(),
+        "other sources keep 1 of 2 live indicators that sector claims".to_owned(),
+        "sector would be forgotten, with 1 event. Nothing was sent".to_owned(),
+    ] {
+        assert!(tried.contains(&words), "{words}: {tried}");
+    }
+    let unknown = stage.relay.command(&["forget-source", "other", "--dry-run"]);
+    assert!(!unknown.status.success());
+}
+
+const NEW: &str = "sector|is new to the ledger, and a full resync fills it; what others have sent already is not sent again|";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_that_begins_or_ends_does_is_told_before_it_is_done() {
+    let (own, sector) = (Source::new("own").await, Source::new("sector").await);
+    let sandbox = start().await;
+    let relay = Relay::of_sources(&sandbox, &[(own.name, own.settings())], &[]);
+    own.publisher.wait_for_subscriptions(2).await;
+    own.publish(&[SHARED, "198.51.100.1"]).await;
+    sector.publish(&[SHARED, "198.51.100.2"]).await;
+    let mut stage = Stage { own, sector, sandbox, relay };
+    stage.becomes(&[SHARED, "198.51.100.1"]).await;
+    assert_eq!(stage.checked_sources(), [""; 0]);
+
+    // A section is added while the relay runs without it, and then stops.
+    stage.relay.set_all(of_source("sector", &stage.sector.settings()));
+    assert_eq!(stage.checked_sources(), [format!("note|{NEW}")]);
+    assert!(!stage.status().contains("new to the ledger"), "the running relay does not read it");
+    stage.relay.stop();
+    assert_eq!(stage.checked_sources(), [format!("note|{NEW}")]);
+    assert!(stage.status().contains("  - sector is new to the ledger, and a full resync fills it"));
+    let key = stage.relay.unset("MSR_SOURCE__SECTOR__KEY");
+    let told = stage.checked_sources();
+    assert!(told[0].contains("has no key: only what it publishes from now on"), "{told:?}");
+    assert!(stage.status().contains("sector is new to the ledger and has no key"));
+    stage.relay.set_all(key);
+    stage.relay.restart(&stage.own.publisher).await;
+    stage.becomes(&[SHARED, "198.51.100.1", "198.51.100.2"]).await;
+    assert_eq!(stage.checked_sources(), [""; 0]);
+
+    let uploaded = stage.uploaded();
+    tries_to_forget_the_sector(&stage);
+    assert_eq!(stage.uploaded(), uploaded);
+
+    // Switched off, it is a decision; without its section, it may be a mistake.
+    stage.relay.set("MSR_SOURCE__SECTOR__ENABLED", "false");
+    let absent = "sector|is no longer read, and what it claims stays (2 claims)";
+    let told = stage.checked_sources();
+    assert!(told[0].starts_with(&format!("note|{absent}: `forget-source sector`")), "{told:?}");
+    stage.relay.unset("MSR_SOURCE__SECTOR__");
+    let told = stage.checked_sources();
+    assert!(told[0].starts_with(&format!("warning|{absent}|`forget-source sector`")), "{told:?}");
+    stage.relay.stop();
+    assert!(stage.checked_sources()[0].starts_with(&format!("warning|{absent}")));
+    assert!(
+        stage
+            .status()
+            .contains("  - sector is no longer read, and what it claims stays (2 claims)")
+    );
+    let tried = stage.says(&["forget-source", "sector", "--dry-run"]);
+    assert!(tried.contains("1 changed and 1 withdrawn"), "{tried}");
+    stage.relay.restart(&stage.own.publisher).await;
+    stage.logged("\"claims\":2").await;
+    stage.becomes(&[SHARED, "198.51.100.1", "198.51.100.2"]).await;
+    let done = stage.says(&["forget-source", "sector"]);
+    assert!(done.contains("sector is forgotten, with 1 event: 1 object"), "{done}");
+    stage.becomes(&[SHARED, "198.51.100.1"]).await;
+    assert_eq!(stage.uploaded(), uploaded + 2, "as it was told");
+    assert_eq!(stage.checked_sources(), [""; 0]);
 }

@@ -7,7 +7,7 @@ use super::diagnosis::{Diagnosis, Found, Subject};
 use crate::admin::{Nothing, Status};
 use crate::compare::tells_used_up_ids;
 use crate::config::{Config, LedgerConfig};
-use crate::ledger::{Ledger, LedgerStatus, StartError};
+use crate::ledger::{Ledger, LedgerStatus, ReadSource, SourceNews, StartError};
 use crate::pure::count::Count;
 use crate::pure::stix::Withdraw;
 
@@ -26,10 +26,32 @@ pub(super) async fn running(config: &LedgerConfig) -> Found<Option<Status>> {
 }
 
 /// Returns the findings on a running relay, from its own status.
-pub(super) fn of_relay(status: &Status) -> Vec<Diagnosis> {
+pub(super) fn of_relay(status: &Status, config: &Config) -> Vec<Diagnosis> {
     let held = format!("held by the running relay: {}", figures(&status.ledger));
     let degraded = status.degraded.iter().map(|words| Subject("relay", "").warning(words, ""));
-    std::iter::once(Subject(STEP, "").ok(held)).chain(degraded).collect()
+    let news = source_news(&status.ledger, config);
+    std::iter::once(Subject(STEP, "").ok(held)).chain(news).chain(degraded).collect()
+}
+
+/// Returns what the next start will make of sources that begin or have ended. A running relay may have been started with
+/// other settings.
+fn source_news(ledger: &LedgerStatus, config: &Config) -> Vec<Diagnosis> {
+    let resynced = ledger.resyncs.iter().map(|one| one.source.as_str());
+    let read = config.enabled_sources().map(ReadSource::from);
+    let news = SourceNews::all(&ledger.sources, resynced, read);
+    let is_configured = |name: &str| config.sources.iter().any(|source| source.name == name);
+    let finding = |one: SourceNews| {
+        let subject = Subject("source", one.source());
+        match one.remedy() {
+            // Who switched it off has decided that its claims stay.
+            Some(remedy) if is_configured(one.source()) => {
+                subject.note(format!("{}: {remedy}", one.words()))
+            }
+            Some(remedy) => subject.warning(one.words(), remedy),
+            None => subject.note(one.words()),
+        }
+    };
+    news.into_iter().map(finding).collect()
 }
 
 fn figures(ledger: &LedgerStatus) -> String {
@@ -54,7 +76,8 @@ pub(super) async fn look(config: &Config) -> Found {
     // Closed at once: a relay may start while the other steps go on.
     ledger.close().await;
     let status = status.map_err(|error| subject.error(error, "`ledger check` looks closer"))?;
-    Ok(vec![subject.ok(figures(&status))])
+    let held = std::iter::once(subject.ok(figures(&status)));
+    Ok(held.chain(source_news(&status, config)).collect())
 }
 
 /// Returns the finding on a ledger that is not there yet. `run` refuses an empty one if the used-up ids

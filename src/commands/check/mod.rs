@@ -115,7 +115,7 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) 
     }
     // A running relay holds the ledger's lock, so its own status takes the place of a look.
     match running {
-        Ok(Some(status)) => report.all(ledger::of_relay(&status))?,
+        Ok(Some(status)) => report.all(ledger::of_relay(&status, config))?,
         Ok(None) => report.all(told(ledger::look(config).await))?,
         Err(finding) => report.all([finding])?,
     }

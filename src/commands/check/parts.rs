@@ -47,7 +47,7 @@ pub(in crate::commands) async fn targets(config: &Config) -> Vec<Diagnosis> {
 /// Checks the ledger, or the place where it will be.
 pub(in crate::commands) async fn ledger(config: &Config) -> Vec<Diagnosis> {
     match ledger::running(&config.ledger).await {
-        Ok(Some(status)) => ledger::of_relay(&status),
+        Ok(Some(status)) => ledger::of_relay(&status, config),
         Ok(None) => told(ledger::look(config).await),
         Err(finding) => vec![finding],
     }

@@ -46,11 +46,7 @@ pub struct ResyncOptions {
 
 /// Returns the routes of the control socket for this command.
 pub(super) fn routes() -> Router<Control> {
-    Router::new()
-        .merge(route(&RESYNC))
-        .merge(route(&PROGRESS))
-        .merge(route(&IS_GONE))
-        .merge(route(&dry_run::COPY))
+    Router::new().merge(route(&RESYNC)).merge(route(&PROGRESS)).merge(route(&IS_GONE))
 }
 
 /// The request to begin a resync of a scope.

@@ -26,6 +26,10 @@ statements! {
              + (SELECT count(*) FROM wanted WHERE version = 0 AND kind <> 'indicator')";
     COUNT_LIVE_CONTEXT() =
         "SELECT count(*) FROM wanted WHERE version <> 0 AND kind <> 'indicator'";
+    COUNT_LIVE_OF_SOURCE(Text, Text) =
+        "SELECT count(*) FROM wanted w WHERE w.view = $1 AND w.version <> 0 AND w.kind = 'indicator'
+         AND EXISTS (SELECT 1 FROM claims c JOIN events e ON e.number = c.event_number
+             WHERE c.object = w.observable AND e.source = $2)";
 }
 
 /// How many live objects have this key: one or none.
@@ -58,4 +62,13 @@ pub(in crate::ledger) fn count_live_indicators(tx: &Transaction<'_>) -> Result<i
 /// How many live context objects all views have.
 pub(in crate::ledger) fn count_live_context(tx: &Transaction<'_>) -> Result<i64> {
     tx.row(&COUNT_LIVE_CONTEXT, &values![])?.ok_or(SqlError::NoRow)
+}
+
+/// How many live indicators a view has on observables that a source claims.
+pub(in crate::ledger) fn count_live_of_source(
+    tx: &Transaction<'_>,
+    view: &str,
+    source: &str,
+) -> Result<i64> {
+    tx.row(&COUNT_LIVE_OF_SOURCE, &values![view, source])?.ok_or(SqlError::NoRow)
 }

@@ -15,7 +15,7 @@ pub(in crate::ledger) use context::{
 };
 pub(in crate::ledger) use counts::{
     count_live_context, count_live_indicators, count_live_indicators_of, count_live_of_key,
-    count_live_of_observable,
+    count_live_of_observable, count_live_of_source,
 };
 pub(in crate::ledger) use indicators::{
     IdOfObject, KnownIndicator, NewIndicator, WantedRow, contents, indicators_of_keys,
