@@ -154,11 +154,12 @@ impl Origin {
         tag_changes::since(tx, source, facts.id, since)
     }
 
-    /// Whether it shows an event that was published at some time. What was never published says nothing to others.
-    pub(super) fn has_published(&self) -> bool {
+    /// Whether what it says of an attribute counts for the copies in other sources. What was never published says nothing
+    /// to others.
+    pub(super) fn says_of_copies(&self) -> bool {
         match self {
             Self::Push { .. } => true,
-            Self::Read(shown) => shown.published || shown.publication > 0,
+            Self::Read(shown) => shown.says_of_copies(),
         }
     }
 

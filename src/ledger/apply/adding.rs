@@ -62,7 +62,7 @@ impl Adding<'_> {
     /// Takes in what the snapshot says of attributes that claim nothing.
     fn hear_silent(&mut self, chunk: &Chunk) {
         let Some(spoken) = &mut self.spoken else { return };
-        if self.application.origin.has_published() {
+        if self.application.origin.says_of_copies() {
             let said = chunk.silent.iter().map(|one| {
                 (one.attribute, Statement { timestamp: one.timestamp, ..Statement::default() })
             });

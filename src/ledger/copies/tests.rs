@@ -88,6 +88,10 @@ enum How {
     Read,
     /// Since the publication it was edited.
     ReadUnpublished,
+    /// The search of the source does not select it.
+    ReadUnselected,
+    /// By a key with another view than the one that filled the ledger.
+    ReadOfOtherView,
 }
 
 /// A withdrawal of an attribute, so many seconds after the first publication.
@@ -196,13 +200,15 @@ impl World {
             began,
             sequence,
             date: began / 1_000,
-            selected: true,
-            of_our_view: true,
+            selected: how != How::ReadUnselected,
+            of_our_view: how != How::ReadOfOtherView,
             sees_all: true,
         };
         let shown = match how {
             How::Pushed => Source::Push { weigh: false, received: began / 1_000 },
-            How::Read | How::ReadUnpublished => Source::Read(asked, OnUnpublish::Keep),
+            How::Read | How::ReadUnpublished | How::ReadUnselected | How::ReadOfOtherView => {
+                Source::Read(asked, OnUnpublish::Keep)
+            }
         };
         let document = axum::body::Bytes::from(event.to_string());
         let read = snapshot::read(document, self.folder.path(), 7, shown).await;
@@ -355,6 +361,20 @@ async fn a_deletion_that_a_read_shows_ends_the_older_copy() {
         // Brought back, it is newer.
         world.show("b", How::Read, 9, vec![domain(1, "evil", 9)]).await;
         assert_eq!(world.live().await, ["evil", "more"]);
+    }
+}
+
+/// What a source may not add is no part of it, so it takes back nothing of others either.
+#[tokio::test]
+async fn what_lies_beyond_the_search_or_the_view_ends_no_copy_of_another_source() {
+    for how in [How::ReadUnselected, How::ReadOfOtherView] {
+        let mut world = World::new().await;
+        let both = vec![domain(1, "evil", 0), domain(2, "more", 0), domain(3, "third", 0)];
+        world.show("a", How::Pushed, 0, both).await;
+        let deleted = with(domain(1, "evil", 5), &json!({"deleted": true}));
+        let comment = with(domain(2, "more", 5), &json!({"type": "comment", "category": "Other"}));
+        world.show("b", how, 5, vec![deleted, comment, domain(3, "other", 5)]).await;
+        assert_eq!(world.live().await, ["evil", "more", "third"]);
     }
 }
 
