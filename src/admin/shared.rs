@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
 use super::{Services, Status};
-use crate::ledger::{SqlError, SqlResult, Withdrawals};
+use crate::ledger::{LedgerStatus, SqlError, SqlResult, Withdrawals};
 
 /// For how long an answer is handed out at least.
 const FRESH: Duration = Duration::from_secs(1);
@@ -54,11 +54,12 @@ pub(super) struct WithdrawnToday {
 }
 
 impl WithdrawnToday {
-    async fn of(services: &Services, now: DateTime<Utc>) -> SqlResult<Self> {
+    async fn of(services: &Services, ledger: &LedgerStatus, now: DateTime<Utc>) -> SqlResult<Self> {
         let since = now.date_naive().and_time(NaiveTime::MIN).and_utc();
-        let Services { ledger, views, .. } = services;
         let from = since.timestamp_millis();
-        let withdrawals = ledger.withdrawals(views, from, NAMED).await?;
+        let sources = ledger.sources.iter().map(|held| held.source.clone()).collect();
+        let Services { ledger, views, .. } = services;
+        let withdrawals = ledger.withdrawals(views, sources, from, NAMED).await?;
         Ok(Self { since, withdrawals })
     }
 }
@@ -101,7 +102,7 @@ async fn make(services: Services) -> Result<Arc<Made>, Arc<SqlError>> {
     let began = Instant::now();
     let status = services.status().await?;
     let as_of = Utc::now();
-    let withdrawn = WithdrawnToday::of(&services, as_of).await?;
+    let withdrawn = WithdrawnToday::of(&services, &status.ledger, as_of).await?;
     let (at, took) = (Instant::now(), began.elapsed());
     Ok(Arc::new(Made { status, withdrawn, as_of, at, took }))
 }

@@ -70,7 +70,7 @@ impl Ledger {
     }
 
     /// The sources of which the ledger holds anything, in the order of their names.
-    pub async fn held_sources(&self) -> Result<Vec<String>> {
+    async fn held_sources(&self) -> Result<Vec<String>> {
         let mut held = self.read_counts(events::by_source).await?;
         let mut names: Vec<String> = held.drain(..).map(|held| held.source).collect();
         names.extend(self.waiting_reads().await?.into_iter().map(|reads| reads.source));

@@ -35,9 +35,16 @@ pub struct WithdrawnIndicator {
 }
 
 impl Ledger {
-    /// Tells what was withdrawn since `since` (Unix milliseconds), and names the last `most`.
-    pub async fn withdrawals(&self, views: &Views, since: i64, most: usize) -> Result<Withdrawals> {
-        let (views, sources) = (views.clone(), self.held_sources().await?);
+    /// Tells what was withdrawn since `since` (Unix milliseconds), and names the last `most`. `sources` are those whose
+    /// events may tell of the level.
+    pub async fn withdrawals(
+        &self,
+        views: &Views,
+        sources: Vec<String>,
+        since: i64,
+        most: usize,
+    ) -> Result<Withdrawals> {
+        let views = views.clone();
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         self.read_counts(move |tx| {
             let indicators = standings::count_withdrawn_since(tx, since)?;
