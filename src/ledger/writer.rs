@@ -1,6 +1,6 @@
-//! Runs the writer of a source. It takes notices from the inbox in their order and applies each in one transaction, or in a few
-//! for a large event. Between two of these, more urgent notices have their turn: small notices pass any snapshot, and
-//! publications pass a snapshot that nobody waits for.
+//! Runs the writer of a source. It takes notices from the inbox in their order and applies each in one transaction, or in
+//! a few for a large event. Between two of these, more urgent notices have their turn: small notices pass any snapshot,
+//! and publications pass a snapshot that nobody waits for.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -109,7 +109,7 @@ impl Writer {
     /// Runs until every [`crate::intake::Inbox`] is dropped and what they gave is written. A fault
     /// of the disk costs the notice, which becomes a gap, and never ends the writer.
     pub async fn run(mut self) {
-        // The clock is looked at before anything is heard by it.
+        // The writer with the upkeep looks at the clock before it hears anything. Those of other sources do not wait.
         self.care().await;
         while self.work().await || self.wait().await {}
     }

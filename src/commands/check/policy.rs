@@ -54,10 +54,10 @@ pub(super) async fn look(config: &Config, source: &Source, client: &MispClient) 
     Ok(found.map(|(targets, counted)| tell(&names(targets), counted, &listed, read)).collect())
 }
 
-async fn list(misp: &Source, client: &MispClient) -> Result<NewestEvents, RestError> {
+async fn list(source: &Source, client: &MispClient) -> Result<NewestEvents, RestError> {
     let begun = Instant::now();
     let mut listed = NewestEvents { newest: Vec::new(), events: 0, is_whole: true };
-    let mut heads = client.heads(published(misp));
+    let mut heads = client.heads(published(source));
     while let Some(page) = heads.next().await? {
         listed.events += page.heads.len();
         listed.newest.extend(page.heads);
@@ -73,22 +73,25 @@ async fn list(misp: &Source, client: &MispClient) -> Result<NewestEvents, RestEr
     Ok(listed)
 }
 
-fn published(misp: &Source) -> Map<String, Value> {
-    let mut query = misp.search.clone();
+fn published(source: &Source) -> Map<String, Value> {
+    let mut query = source.search.clone();
     query.insert("published".to_owned(), json!(1));
-    if let Some(window) = misp.window {
+    if let Some(window) = source.window {
         query.insert("publish_timestamp".to_owned(), json!(format!("{}s", window.as_secs())));
     }
     query
 }
 
-fn nothing_published(misp: &Source) -> Diagnosis {
-    let mut causes = vec!["the organisation and role of the key's user"];
-    if misp.window.is_some() {
-        causes.push("misp.window");
+fn nothing_published(source: &Source) -> Diagnosis {
+    let mut causes = vec!["the organisation and role of the key's user".to_owned()];
+    if source.window.is_some() {
+        causes.push(source.key_of("window"));
     }
-    if !misp.search.is_empty() {
-        causes.push("misp.search (MISP ignores parameters that it does not know)");
+    if !source.search.is_empty() {
+        causes.push(format!(
+            "{} (MISP ignores parameters that it does not know)",
+            source.key_of("search")
+        ));
     }
     let remedy = format!("publish an event in MISP, or look at {}", causes.join(", "));
     Subject(STEP, "").warning("MISP shows this key no published event", remedy)
