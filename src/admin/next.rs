@@ -95,6 +95,7 @@ mod tests {
                 endpoints: vec![endpoint],
                 webhook: None,
                 rest: Some(RestState::default()),
+                warninglists: None,
             }],
             warninglists: None,
             targets: vec![SendingStatus::default()],

@@ -12,7 +12,7 @@ use crate::config::Target;
 use crate::deliver::Health;
 use crate::intake::rest::RestStatus;
 use crate::intake::zmq::EndpointStatus;
-use crate::ledger::{Ledger, SqlResult, TargetStatus, Views};
+use crate::ledger::{Ledger, SqlResult, TargetStatus, Views, Warninglists};
 use crate::misp_api::MispClient;
 
 /// Cheap handles on the parts that answer requests: those of a running relay, or those that a command made
@@ -62,14 +62,15 @@ impl SourceServices {
         SourceMeans { source: self.name.clone(), means: self.means }
     }
 
-    /// Returns the state of its intakes.
-    fn status(&self) -> SourceStatus {
+    /// Returns the state of its intakes, and of its lists among those in force.
+    fn status(&self, lists: &Warninglists) -> SourceStatus {
         let endpoints = self.endpoints.as_ref();
         SourceStatus {
             source: self.name.clone(),
             endpoints: endpoints.map(|all| all.borrow().clone()).unwrap_or_default(),
             webhook: self.webhook.clone(),
             rest: self.rest.as_ref().map(RestStatus::now),
+            warninglists: lists.state_of(&self.name),
         }
     }
 }
@@ -90,14 +91,15 @@ impl Services {
 
     /// Returns the state of the running relay, without its targets.
     pub fn relay_status(&self) -> Option<RelayStatus> {
+        let lists = self.views.warninglists();
         self.relay.as_ref().map(|relay| RelayStatus {
             process_id: std::process::id(),
             started_at: relay.started.into(),
             // A clock that was set back gives no negative uptime.
             uptime_seconds: relay.started.elapsed().unwrap_or_default().as_secs(),
             ledger_writable: self.ledger.is_writable(),
-            sources: self.sources.iter().map(SourceServices::status).collect(),
-            warninglists: self.views.warninglists().state(),
+            sources: self.sources.iter().map(|source| source.status(lists)).collect(),
+            warninglists: lists.state(),
             targets: Vec::new(),
         })
     }

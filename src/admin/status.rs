@@ -90,7 +90,7 @@ pub struct RelayStatus {
     pub ledger_writable: bool,
     /// The sources that are read, in the order of their names.
     pub sources: Vec<SourceStatus>,
-    /// The state of MISP's warninglists; `None` if no policy uses them, or if there is no key to read them
+    /// The state of the warninglists of all sources together; `None` if no policy uses them, or if there is no key to read them
     /// with.
     pub warninglists: Option<ListsState>,
     pub targets: Vec<SendingStatus>,
@@ -107,6 +107,9 @@ pub struct SourceStatus {
     pub webhook: Option<String>,
     /// The state of the REST intake; `None` without a key.
     pub rest: Option<RestState>,
+    /// The state of this MISP's warninglists; `None` if no policy uses them, or without a key.
+    #[serde(default)]
+    pub warninglists: Option<ListsState>,
 }
 
 impl RelayStatus {

@@ -23,7 +23,6 @@ pub(super) fn text(status: &Status, now: DateTime<Utc>, width: usize) -> String 
     page.list("Degraded", &status.degraded);
     if let Some(relay) = &status.relay {
         page.sources(&relay.sources);
-        relay.warninglists.iter().for_each(|lists| page.warninglists(lists));
     }
     page.targets(status);
     page.refusals(&status.ledger);
@@ -154,6 +153,7 @@ impl StatusPage {
             }
             self.feeds(source);
             source.rest.iter().for_each(|rest| self.rest(rest));
+            source.warninglists.iter().for_each(|lists| self.warninglists(lists));
         }
     }
 
@@ -266,17 +266,17 @@ impl StatusPage {
     }
 
     fn warninglists(&mut self, lists: &ListsState) {
-        // The list of what is degraded says this already.
         if lists.pending {
+            self.line("  Warninglists: never read, so what this MISP claims waits");
             return;
         }
         let read = match lists.read_at {
             Some(at) => format!("asked for {}", self.ago_millis(at)),
             None => "as kept on disk, MISP was not asked yet".to_owned(),
         };
-        let (lists, entries) = (lists.lists, lists.entries);
-        let entries = Count(entries, "entry");
-        self.line(&format!("  Warninglists: {lists} with {entries}; {read}"));
+        let failing = lists.error.as_ref().map_or_else(String::new, |error| format!("; {error}"));
+        let (lists, entries) = (lists.lists, Count(lists.entries, "entry"));
+        self.line(&format!("  Warninglists: {lists} with {entries}; {read}{failing}"));
     }
 
     fn resync(&mut self, status: &ResyncStatus, several: bool) {
@@ -394,6 +394,13 @@ mod tests {
                 }],
                 webhook: Some("127.0.0.1:8443/misp".to_owned()),
                 rest: None,
+                warninglists: Some(ListsState {
+                    lists: 2,
+                    entries: 30,
+                    read_at: Some(at(-120).timestamp_millis()),
+                    error: Some("MISP answers 500".to_owned()),
+                    ..ListsState::default()
+                }),
             }],
             targets: vec![SendingStatus {
                 target: "soc".to_owned(),
@@ -465,6 +472,7 @@ mod tests {
             "- soc: /data/soc.ndjson",
             "- soc: Sentinel rejected 1 object; mend the cause, then `retry-rejected --target soc`",
             "Webhook on 127.0.0.1:8443/misp",
+            "Warninglists: 2 with 30 entries; asked for 2 min ago; MISP answers 500",
             "soc: indicator--00000000-0000-0000-0000-000000000007: Invalid pattern",
             "12 events",
             "2 webhook publications not confirmed yet",

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use misp_sentinel_relay::http::LOCAL;
 use misp_sentinel_relay::sandbox::Sandbox;
 use misp_stand_in::{
-    Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, RestFault,
+    Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, RestFault, Warninglist,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -489,4 +490,30 @@ async fn what_a_source_that_begins_or_ends_does_is_told_before_it_is_done() {
     stage.becomes(&[SHARED, "198.51.100.1"]).await;
     assert_eq!(stage.uploaded(), uploaded + 2, "as it was told");
     assert_eq!(stage.checked_sources(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_warninglists_of_each_misp_are_shown_beside_it() {
+    let stage = Stage::set().await;
+    let list = Warninglist::new(1, "string", &["ip-dst"], &["198.51.100.9"]);
+    stage.own.send(stage.own.misp.set_warninglist(list)).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let counted = |status: &Value| {
+        let sources = status["relay"]["sources"].as_array().unwrap();
+        sources.iter().map(|one| one["warninglists"]["lists"].clone()).collect::<Vec<_>>()
+    };
+    while counted(&serde_json::from_str(&stage.says(&["status", "--json"])).unwrap()) != [1, 0] {
+        assert!(Instant::now() < deadline, "{}", stage.status());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let status = stage.status();
+    let of_own = status.split("Source own").nth(1).unwrap();
+    let (of_own, of_sector) = of_own.split_once("Source sector").unwrap();
+    assert!(of_own.contains("Warninglists: 1 with 1 entry; asked for"), "{status}");
+    assert!(of_sector.contains("Warninglists: 0 with 0 entries; asked for"), "{status}");
+    let client = LOCAL.client_with(|builder| builder).unwrap();
+    let page = client.get(stage.relay.page_address(1).await).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    assert!(page.contains("own: Warninglists") && page.contains("1 list with 1 entry"), "{page}");
+    assert!(page.contains("sector: Warninglists") && page.contains("0 lists with 0 entries"));
 }

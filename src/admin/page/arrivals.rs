@@ -10,6 +10,8 @@ use super::words::{foreign, since};
 use crate::admin::{RelayStatus, SourceStatus};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
+use crate::ledger::ListsState;
+use crate::pure::count::Count;
 
 /// What stands where nothing was seen: the relay remembers nothing from before its start.
 const NONE: &str = "none since the start";
@@ -53,7 +55,8 @@ fn of_source(source: &SourceStatus, several: bool, sight: Sight<'_>) -> Vec<Vec<
         ]
     });
     let rest = source.rest.as_ref().map(|state| rest(&name, state, last.rest, now));
-    feeds.chain(webhook).chain(rest).collect()
+    let lists = source.warninglists.as_ref().map(|state| lists(&name, state, now));
+    feeds.chain(webhook).chain(rest).chain(lists).collect()
 }
 
 fn feed(name: &str, endpoint: &EndpointStatus, now: DateTime<Utc>) -> Vec<Markup> {
@@ -72,6 +75,17 @@ fn feed(name: &str, endpoint: &EndpointStatus, now: DateTime<Utc>) -> Vec<Markup
         since(endpoint.last_frame, now, NONE),
         since(endpoint.last_publication, now, NONE),
     ]
+}
+
+fn lists(name: &str, lists: &ListsState, now: DateTime<Utc>) -> Vec<Markup> {
+    let in_force = format!("{} with {}", Count(lists.lists, "list"), Count(lists.entries, "entry"));
+    let state = match (lists.pending, &lists.error) {
+        (true, _) => Mark::Bad.write("never read, so claims wait"),
+        (false, Some(_)) => Mark::Bad.write("failing, those before stay in force"),
+        (false, None) => Mark::Good.write("in force"),
+    };
+    let read_at = lists.read_at.and_then(DateTime::from_timestamp_millis);
+    vec![html! { (name) "Warninglists" }, state, since(read_at, now, NONE), html! { (in_force) }]
 }
 
 fn rest(

@@ -149,6 +149,7 @@ mod tests {
                 endpoints: vec![endpoint],
                 webhook: None,
                 rest: has_rest.then(RestState::default),
+                warninglists: None,
             }],
             warninglists: None,
             targets: Vec::new(),
