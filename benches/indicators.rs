@@ -103,7 +103,8 @@ impl Way {
         let tags = self.merger.read_tags(event, &claim.facts);
         let (attribute, side_facts) = (claim.attribute, SideFacts::default());
         let source = ClaimSource::default();
-        Admitted { event, attribute, source, claim: &claim.facts, times, side_facts, tags }
+        let copies = Vec::new();
+        Admitted { event, attribute, source, claim: &claim.facts, times, side_facts, tags, copies }
     }
 }
 

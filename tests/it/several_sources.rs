@@ -236,7 +236,9 @@ async fn an_empty_misp_empties_nothing_of_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guard_of_one_misp_neither_limits_nor_spares_another() {
-    let stage = Stage::set_with(&[("MSR_GUARD__MAX", "1"), ("MSR_GUARD__PERCENT", "0")], |_| Vec::new()).await;
+    let stage =
+        Stage::set_with(&[("MSR_GUARD__MAX", "1"), ("MSR_GUARD__PERCENT", "0")], |_| Vec::new())
+            .await;
     let own = stage.own.publish(&["198.51.100.1", "198.51.100.2", "198.51.100.3"]).await;
     let sector = stage.sector.publish(&["198.51.100.4", "198.51.100.5", SHARED]).await;
     let own_values = ["198.51.100.1", "198.51.100.2", "198.51.100.3"];
