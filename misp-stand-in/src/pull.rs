@@ -72,12 +72,20 @@ impl Store {
         frames
     }
 
+    /// A deletion takes all attributes of the object along, as it did in the other MISP.
     fn renew_object(&mut self, known: &mut Object, remote: &Object) {
-        if remote.timestamp > known.timestamp {
+        let is_newer = remote.timestamp > known.timestamp;
+        if is_newer {
             (known.deleted, known.timestamp) = (remote.deleted, remote.timestamp);
             known.distribution = lowered(remote.distribution);
         }
         self.renew_attributes(&mut known.attributes, &remote.attributes);
+        if is_newer && known.deleted {
+            for one in &mut known.attributes {
+                one.timestamp = one.timestamp.max(remote.timestamp);
+                one.deleted = true;
+            }
+        }
     }
 
     /// The newer version of each attribute stays. What is not shown any more stays as it is.
