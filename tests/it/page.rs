@@ -298,7 +298,7 @@ async fn the_overview_tells_what_is_degraded_and_the_command_that_helps() {
         "not connected: refused: is Plugin.ZeroMQ_enable on?",
         "<code>misp-sentinel-relay check</code>",
         "The relay was started then, and remembers no figures from before.",
-        "Withdrawn since 00:00 UTC, and not wanted again: <strong>0 indicators",
+        "Withdrawn since 00:00 UTC, and not back since: <strong>0 indicators",
         "In Sentinel / wanted",
         "Nothing waits",
         "Search for a value, an event or an attribute",

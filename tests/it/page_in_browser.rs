@@ -187,7 +187,7 @@ async fn a_backlog_is_told_with_its_end() {
     browser.open(&setup.relay.page_address(1).await).await;
     let text = browser.wait_for("by the quota").await;
     assert!(text.contains("objects wait, about"), "{text}");
-    assert!(text.contains("of 2 requests in 60 s"), "{text}");
+    assert!(text.contains("of 2 requests used in the last 60 s"), "{text}");
     for (name, size, is_dark) in [
         ("backlog-desktop", DESKTOP, false),
         ("backlog-dark", DESKTOP, true),
@@ -213,7 +213,7 @@ async fn a_withdrawal_is_told_by_name() {
     for event in [mistaken, secret] {
         setup.send(setup.misp.delete_event(event)).await;
     }
-    let text = browser.wait_for("not wanted again: 2 indicators.").await;
+    let text = browser.wait_for("not back since: 2 indicators.").await;
     assert!(text.contains("[domain-name:value = 'intranet.example']"), "{text}");
     assert!(text.contains("value hidden (TLP:AMBER") && !text.contains("c2.example"), "{text}");
     browser.wait_for("event deleted").await;

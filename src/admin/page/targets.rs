@@ -62,7 +62,7 @@ fn quota_of(sending: Option<&SendingStatus>) -> Markup {
     html! {
         @match quota {
             Some(quota) => {
-                (number(quota.requests)) " of " (number(quota.requests_limit)) " requests in "
+                (number(quota.requests)) " of " (number(quota.requests_limit)) " requests used in the last "
                 (quota.window_seconds) " s"
             }
             None => { "none" }

@@ -7,6 +7,7 @@ use super::Sight;
 use super::mark::Mark;
 use super::words::sentence;
 use crate::admin::DegradedPart;
+use crate::pure::age::age;
 use crate::pure::count::Count;
 use crate::pure::policy::Tlp;
 
@@ -67,8 +68,24 @@ impl Verdict {
             let words = "Connected, nothing received yet".to_owned();
             return Self { mark: Mark::Neutral, words };
         }
-        Self { mark: Mark::Good, words: "All is well".to_owned() }
+        Self { mark: Mark::Good, words: format!("All is well{}", waiting(sight)) }
     }
+}
+
+/// The shortest time for which something must still wait to be told here: what is on its way waits for a moment too.
+const WORTH_TELLING: u64 = 10;
+
+/// Says how much waits for the quota, and for how long still.
+fn waiting(sight: Sight<'_>) -> String {
+    let sending = sight.status.relay.iter().flat_map(|relay| &relay.targets);
+    let longest = sending.filter_map(|one| one.eta_seconds).max().unwrap_or_default();
+    if longest < WORTH_TELLING {
+        return String::new();
+    }
+    let lanes = sight.status.ledger.targets.iter().flat_map(|target| &target.waiting);
+    let objects: i64 = lanes.map(|lane| lane.objects).sum();
+    let waits = if objects == 1 { "waits" } else { "wait" };
+    format!(", and {} {waits} for the quota, about {}", Count(objects, "object"), age(longest))
 }
 
 /// Returns what is degraded, without what only follows from it.
@@ -124,10 +141,10 @@ fn heals(part: &DegradedPart) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::admin::shared::WithdrawnToday;
-    use crate::admin::{Means, RelayStatus, SourceMeans, SourceStatus, Status};
+    use crate::admin::{Means, RelayStatus, SendingStatus, SourceMeans, SourceStatus, Status};
     use crate::intake::rest::RestState;
     use crate::intake::zmq::EndpointStatus;
-    use crate::ledger::{GapStatus, LedgerStatus};
+    use crate::ledger::{GapStatus, LedgerStatus, TargetStatus, WaitingObjects};
     use crate::recent::{Arrival, Recent};
 
     const FEED: &str = "tcp://misp:50000";
@@ -184,6 +201,21 @@ mod tests {
         assert_eq!((mark, words.as_str()), (Mark::Neutral, "Connected, nothing received yet"));
         recent.arrived("misp", Arrival::Feed, std::time::Instant::now());
         assert_eq!(seen(&status, &recent).0, Mark::Good);
+    }
+
+    #[test]
+    fn a_backlog_is_no_trouble_and_is_told() {
+        let mut status = status(true, &[], true);
+        let waiting = [WaitingObjects { objects: 900, oldest: None }; 3];
+        status.ledger.targets = vec![TargetStatus { waiting, ..TargetStatus::default() }];
+        let targets = &mut status.relay.as_mut().unwrap().targets;
+        targets.push(SendingStatus { eta_seconds: Some(9), ..SendingStatus::default() });
+        let recent = Recent::default();
+        recent.arrived("misp", Arrival::Feed, std::time::Instant::now());
+        assert_eq!(seen(&status, &recent).1, "All is well");
+        status.relay.as_mut().unwrap().targets[0].eta_seconds = Some(240);
+        let words = "All is well, and 2700 objects wait for the quota, about 4 min";
+        assert_eq!(seen(&status, &recent).1, words);
     }
 
     #[test]

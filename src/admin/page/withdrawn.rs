@@ -17,7 +17,7 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
     let table = Table {
         caption: "Times are UTC, of the target's acceptance",
         columns: &[
-            Column::Words("Accepted"),
+            Column::Words("Withdrawn"),
             Column::Words("Indicator"),
             Column::Words("Events"),
             Column::Words("Target"),
@@ -29,7 +29,7 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
         section aria-labelledby="withdrawn" {
             h2 #withdrawn { "What was withdrawn today?" }
             p {
-                "Withdrawn since " (sight.withdrawn.since.format("%H:%M")) " UTC, and not wanted again: "
+                "Withdrawn since " (sight.withdrawn.since.format("%H:%M")) " UTC, and not back since: "
                 strong { (Count(indicators, "indicator")) } "."
                 @if !is_all { " The last ones:" }
             }
