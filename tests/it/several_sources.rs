@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use misp_sentinel_relay::http::LOCAL;
 use misp_sentinel_relay::sandbox::Sandbox;
 use misp_stand_in::{
-    Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, RestFault, Warninglist,
+    Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, Organisation, RestFault,
+    Warninglist,
 };
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::support::database;
 use super::support::publisher::Publisher;
 use super::support::relay::{Relay, held, of_source, owned};
 use super::support::sandbox::start;
@@ -518,4 +520,65 @@ async fn the_warninglists_of_each_misp_are_shown_beside_it() {
     let page = page.text().await.unwrap();
     assert!(page.contains("own: Warninglists") && page.contains("1 list with 1 entry"), "{page}");
     assert!(page.contains("sector: Warninglists") && page.contains("0 lists with 0 entries"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resync_of_one_misp_without_a_relay_judges_by_the_warninglists_of_all() {
+    let mut stage = Stage::set().await;
+    let list = Warninglist::new(1, "string", &["ip-dst"], &["198.51.100.9"]);
+    stage.sector.send(stage.sector.misp.set_warninglist(list)).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !stage.status().contains("Warninglists: 1 with 1 entry") {
+        assert!(Instant::now() < deadline, "{}", stage.status());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stage.relay.stop();
+    let attributes = vec![address("198.51.100.1"), address("198.51.100.9")];
+    let event = NewEvent { attributes, ..NewEvent::default() };
+    drop(stage.own.misp.add_event(event.clone()));
+    drop(stage.own.misp.publish(event.uuid));
+    let tried = stage.says(&["resync", "--source", "own", "--dry-run"]);
+    assert!(tried.contains(&format!("new       {}", pattern("198.51.100.1"))), "{tried}");
+    assert!(!tried.contains(&pattern("198.51.100.9")), "{tried}");
+    assert!(tried.contains("indicators would be sent from own\n"), "{tried}");
+    stage.says(&["resync", "--source", "own"]);
+    stage.relay.restart(&stage.own.publisher).await;
+    stage.becomes(&["198.51.100.1"]).await;
+    let ever = held(&stage.sandbox);
+    assert!(!ever.iter().any(|held| held.json["pattern"] == pattern("198.51.100.9")));
+}
+
+/// What only its key could tell of the audience counts no longer once nobody knows of a key.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_source_of_an_earlier_release_whose_section_is_gone_is_absent_at_once() {
+    let (own, sector) = (Source::new("misp").await, Source::new("sector").await);
+    let sandbox = start().await;
+    let url = own.rest.base_url();
+    let mut settings = vec![("MSR_MISP__URL", url.as_str())];
+    settings.extend(SHORT);
+    let relay = Relay::start(&sandbox, &own.publisher, &settings).await;
+    let mut stage = Stage { own, sector, sandbox, relay };
+    let event = NewEvent {
+        organisation: Organisation::other(),
+        distribution: 0,
+        attributes: vec![address("198.51.100.1")],
+        ..NewEvent::default()
+    };
+    stage.own.send(stage.own.misp.add_event(event.clone())).await;
+    stage.own.send(stage.own.misp.publish(event.uuid)).await;
+    stage.own.publish(&["198.51.100.2"]).await;
+    stage.becomes(&["198.51.100.1", "198.51.100.2"]).await;
+    stage.relay.stop();
+
+    // An earlier release remembered neither the sources nor whether they have a key.
+    let database = database::open(stage.relay.folder());
+    let forget = "DELETE FROM settings
+                  WHERE name IN ('sources', 'has key misp', 'public url misp')";
+    assert_eq!(database::execute(&database, forget), 3);
+    drop(database);
+    stage.relay.unset("MSR_MISP__");
+    stage.relay.set_all(of_source("sector", &stage.sector.settings()));
+    stage.relay.restart(&stage.sector.publisher).await;
+    stage.logged("a source that is no longer read").await;
+    stage.becomes(&["198.51.100.2"]).await;
 }

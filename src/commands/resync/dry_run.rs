@@ -19,8 +19,7 @@ pub(super) async fn dry_run(settings: &ConfigSource, scope: Scope) -> anyhow::Re
     let trial = Trial::begin(settings, config).await?;
     let before = last_change(&trial.config).await?;
     let (reading, done) = read(&trial.config, scope).await?;
-    let sources: Vec<&str> =
-        trial.config.enabled_sources().map(|source| source.name.as_str()).collect();
+    let sources = reading.sources();
     let ledger = reading.end().await;
     let told = tell_altered(&ledger, before, &format!("from {}", sources.join(", "))).await;
     ledger.close().await;
