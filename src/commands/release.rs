@@ -2,6 +2,7 @@
 //! `release` ends them. It can also tell the relay that MISP is right to show no events, that its new warninglists
 //! are right, or that gaps need no healing.
 
+
 use anyhow::{Context, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::output::{print, time};
 use super::{ConfigSource, door};
 use crate::admin::{Needs, Nothing, Request, Services, SourceServices};
-use crate::ledger::{Adopted, GapStatus, Held, Ledger, SqlResult, may_empty};
+use crate::ledger::{Adopted, GapStatus, Held, Ledger, Releasing, SqlResult, may_empty};
 use crate::log_event::LogEvent;
 use crate::pure::count::Count;
 use crate::pure::safe;
@@ -75,12 +76,12 @@ pub struct ReleaseOptions {
     pub release: Release,
 
     /// Put the warninglists into force that the guard keeps waiting: MISP is right about them
-    #[arg(long, conflicts_with_all = ["event", "empty"])]
+    #[arg(long, conflicts_with_all = ["source", "event", "empty"])]
     pub warninglists: bool,
 
     /// Close all gaps although nothing healed them: without misp.key no catch-up does. Publish again in MISP first
     /// what was published or withdrawn then
-    #[arg(long, conflicts_with_all = ["event", "empty", "warninglists"])]
+    #[arg(long, conflicts_with_all = ["source", "event", "empty", "warninglists"])]
     pub gaps: bool,
 }
 
@@ -92,6 +93,11 @@ const LEAVE: i64 = 600_000;
 #[derive(Debug, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
+    /// Release only what is held of this source, or with --empty accept only of this one that it is empty
+    #[arg(long, value_name = "NAME")]
+    #[serde(default)]
+    pub source: Option<String>,
+
     /// Release only what is held of this event
     #[arg(long, value_name = "UUID", conflicts_with = "empty")]
     pub event: Option<Uuid>,
@@ -109,38 +115,61 @@ pub(super) const RELEASE: Request<Release, usize> =
 async fn end(services: &Services, asked: Release) -> anyhow::Result<usize> {
     // The command line excludes this, but another program on the socket may ask for both.
     ensure!(!asked.empty || asked.event.is_none(), "release one event, or say that MISP is empty");
-    if asked.empty {
-        return may_be_empty(services).await;
+    let Release { source, event, empty } = asked;
+    if let Some(source) = &source {
+        is_known(services, source).await?;
+    }
+    if empty {
+        return may_be_empty(services, source.as_deref()).await;
     }
     let Services { ledger, views, .. } = services;
-    let released = ledger.release(views, asked.event, Ledger::now()).await;
+    let which = Releasing { source, event };
+    let released = ledger.release(views, &which, Ledger::now()).await;
     let claims = released.context("the ledger cannot be written")?;
     tracing::warn!(
         event = LogEvent::OperatorRelease.word(),
+        source = which.source,
+        misp_event = event.map(tracing::field::display),
         claims,
         "Held claims end, as an operator asked"
     );
     Ok(claims)
 }
 
-/// Allows the next look at MISP to withdraw what it no longer shows, even if that is everything.
-async fn may_be_empty(services: &Services) -> anyhow::Result<usize> {
+/// Checks the name of a source: that of one that is read, or that the ledger holds.
+async fn is_known(services: &Services, source: &str) -> anyhow::Result<()> {
+    let held = services.ledger.sources().await.context("the ledger cannot be read")?;
+    let read = services.sources.iter().map(|one| one.name.as_str());
+    let known: BTreeSet<&str> = held.iter().map(|one| one.source.as_str()).chain(read).collect();
+    let names = known.iter().copied().collect::<Vec<_>>().join(", ");
+    ensure!(known.contains(source), "no source {source:?}; those that are known: {names}");
+    Ok(())
+}
+
+/// Allows the next look at MISP to withdraw what it no longer shows, even if that is everything. `only`: the only source
+/// for which this holds.
+async fn may_be_empty(services: &Services, only: Option<&str>) -> anyhow::Result<usize> {
     let shows_empty =
         |source: &&SourceServices| source.rest.as_ref().is_some_and(|rest| rest.now().empty);
     // Without a relay nobody has looked at MISP yet, so the leave is given in advance.
-    let is_meant = |source: &&SourceServices| services.relay.is_none() || shows_empty(source);
+    let is_meant = |source: &&SourceServices| {
+        only.is_none_or(|only| source.name == only)
+            && (services.relay.is_none() || shows_empty(source))
+    };
     let sources: Vec<&SourceServices> = services.sources.iter().filter(is_meant).collect();
     ensure!(
         !sources.is_empty(),
         "MISP shows events that the ledger holds: nothing is kept back for its being empty"
     );
-    for source in sources {
+    for source in &sources {
         may_be_empty_now(&services.ledger, &source.name)
             .await
             .context("the ledger cannot be written")?;
     }
+    let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
     tracing::warn!(
         event = LogEvent::OperatorRelease.word(),
+        sources = names.join(", "),
         "MISP may be empty, as an operator says"
     );
     Ok(0)

@@ -136,6 +136,15 @@ fn allows(
     Ok(all <= live.saturating_mul(i64::from(measure.percent)) / 100)
 }
 
+/// Which held claims end. The default is all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Releasing {
+    /// Only those of this source.
+    pub source: Option<String>,
+    /// Only those of this event.
+    pub event: Option<Uuid>,
+}
+
 /// Claims of an event that the guard keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
@@ -166,11 +175,11 @@ impl Ledger {
     }
 
     /// Ends the held claims, of one event or of all; returns how many.
-    pub async fn release(&self, views: &Views, event: Option<Uuid>, now: i64) -> Result<usize> {
+    pub async fn release(&self, views: &Views, which: &Releasing, now: i64) -> Result<usize> {
         let mut released = 0;
         loop {
-            let views = views.clone();
-            let ended = self.write_step(move |unit| end_some(unit, &views, event, now)).await?;
+            let (views, which) = (views.clone(), which.clone());
+            let ended = self.write_step(move |unit| end_some(unit, &views, &which, now)).await?;
             if ended == 0 {
                 return Ok(released);
             }
@@ -180,9 +189,9 @@ impl Ledger {
 }
 
 /// Ends some of the held claims; returns how many.
-fn end_some(unit: &Unit<'_>, views: &Views, event: Option<Uuid>, now: i64) -> Result<usize> {
-    let going = held::some(unit, event, STEP_ROWS)?;
-    let mut change = Change::new(views, event, now);
+fn end_some(unit: &Unit<'_>, views: &Views, which: &Releasing, now: i64) -> Result<usize> {
+    let going = held::some(unit, which.source.as_deref(), which.event, STEP_ROWS)?;
+    let mut change = Change::new(views, which.event, now);
     let mut ended: BTreeMap<&str, (Vec<Uuid>, Vec<Uuid>)> = BTreeMap::new();
     for held in &going {
         let claim = held.key();

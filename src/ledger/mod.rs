@@ -100,7 +100,7 @@ pub use explain::Telling;
 pub use finding::Finding;
 pub use forget::Forgotten;
 pub use forget_source::ForgottenSource;
-pub use guard::Held;
+pub use guard::{Held, Releasing};
 pub use judging::JudgingState;
 pub use lane::Lane;
 pub use open::{OpenError, holder_of};

@@ -224,7 +224,7 @@ async fn a_misp_that_is_down_or_answers_nonsense_holds_up_no_other() {
 async fn an_empty_misp_empties_nothing_of_another() {
     let stage = Stage::set().await;
     stage.own.publish(&["198.51.100.1"]).await;
-    stage.sector.publish(&["198.51.100.2"]).await;
+    let event = stage.sector.publish(&["198.51.100.2"]).await;
     stage.becomes(&["198.51.100.1", "198.51.100.2"]).await;
     stage.sector.rest.always(Some(RestFault::Empty));
     stage.says(&["resync", "--source", "own"]);
@@ -234,6 +234,16 @@ async fn an_empty_misp_empties_nothing_of_another() {
     let status = stage.says(&["status"]);
     assert!(status.contains("rest of sector: MISP returns none"), "{status}");
     assert!(!status.contains("rest of own"), "{status}");
+    // The one that is not empty, and one that nobody knows.
+    for (source, words) in [("own", "nothing is kept back"), ("other", "no source \"other\"")] {
+        let refused = stage.relay.command(&["release", "--empty", "--source", source]);
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && told.contains(words), "{told}");
+    }
+    // It is empty indeed: a direct read confirms that the event is gone.
+    drop(stage.sector.misp.delete_event(event));
+    stage.says(&["release", "--source", "sector", "--empty"]);
+    stage.becomes(&["198.51.100.1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,9 +12,12 @@ use crate::pure::convert::EventFacts;
 statements! {
     OF_EVENT(Text, Bytes) =
         "SELECT attribute, part FROM held WHERE source = $1 AND event = $2";
-    SOME(Integer) = "SELECT source, event, attribute, part FROM held LIMIT $1";
-    SOME_OF(Bytes, Integer) =
-        "SELECT source, event, attribute, part FROM held WHERE event = $1 LIMIT $2";
+    // No source has an empty name, which stands for all.
+    SOME(Text, Integer) =
+        "SELECT source, event, attribute, part FROM held WHERE ($1 = '' OR source = $1) LIMIT $2";
+    SOME_OF(Text, Bytes, Integer) =
+        "SELECT source, event, attribute, part FROM held
+         WHERE ($1 = '' OR source = $1) AND event = $2 LIMIT $3";
     // What is held already keeps the time since when.
     HOLD(Text, Bytes, Bytes, Integer, Integer) =
         "INSERT INTO held (source, event, attribute, part, since) VALUES ($1, $2, $3, $4, $5)
@@ -67,15 +70,17 @@ impl HeldClaim {
     }
 }
 
-/// At most `most` held claims, of one event (of any source) or of all.
+/// At most `most` held claims, of one source and event or of all.
 pub(in crate::ledger) fn some(
     tx: &Transaction<'_>,
+    source: Option<&str>,
     event: Option<Uuid>,
     most: i64,
 ) -> Result<Vec<HeldClaim>> {
+    let source = source.unwrap_or_default();
     match event {
-        Some(event) => tx.rows(&SOME_OF, &values![event, most]),
-        None => tx.rows(&SOME, &values![most]),
+        Some(event) => tx.rows(&SOME_OF, &values![source, event, most]),
+        None => tx.rows(&SOME, &values![source, most]),
     }
 }
 

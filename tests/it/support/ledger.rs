@@ -8,7 +8,7 @@ use misp_sentinel_relay::config::{self, Config, LedgerConfig};
 use misp_sentinel_relay::intake::frame::{Content, Frame};
 use misp_sentinel_relay::intake::{Inbox, webhook};
 use misp_sentinel_relay::ledger::{
-    KeyView, Ledger, RestRules, TargetEntry, TargetMode, Upkeep, View, Views, Writer,
+    KeyView, Ledger, Releasing, RestRules, TargetEntry, TargetMode, Upkeep, View, Views, Writer,
     WriterSettings,
 };
 use misp_sentinel_relay::notice::{Gap, GapReason, Receipt, What};
@@ -222,6 +222,6 @@ impl Relay {
 
     /// Ends what the guard holds.
     pub(crate) async fn release(&self) -> usize {
-        self.ledger.release(&self.views, None, Ledger::now()).await.unwrap()
+        self.ledger.release(&self.views, &Releasing::default(), Ledger::now()).await.unwrap()
     }
 }
