@@ -118,6 +118,7 @@ mod tests {
         let rest = relay.sources[0].rest.take();
         expect(&relay, &ledger, "Set misp.key");
         let gap = GapStatus {
+            source: "misp".to_owned(),
             intake: "feed".to_owned(),
             reason: "silent".to_owned(),
             since: 0,

@@ -1,7 +1,7 @@
 //! The command `held` lists the claims that the guard keeps although MISP no longer shows them. The command
 //! `release` ends them. It can also tell the relay that MISP is right to show no events, that its new warninglists
 //! are right, or that gaps need no healing.
-
+use std::collections::BTreeSet;
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -232,9 +232,10 @@ async fn close(services: &Services) -> anyhow::Result<Vec<GapStatus>> {
             closed.extend(gaps.context("the ledger cannot be written")?);
         }
     }
-    for GapStatus { intake, reason, since, until, times } in &closed {
+    for GapStatus { source, intake, reason, since, until, times } in &closed {
         tracing::warn!(
             event = LogEvent::OperatorRelease.word(),
+            source,
             intake,
             reason,
             since = time(*since),
@@ -247,9 +248,9 @@ async fn close(services: &Services) -> anyhow::Result<Vec<GapStatus>> {
 }
 
 fn gap_line(gap: &GapStatus) -> String {
-    let GapStatus { intake, reason, since, until, times } = gap;
+    let GapStatus { source, intake, reason, since, until, times } = gap;
     let (since, until, times) = (time(*since), time(*until), Count(*times, "time"));
-    let line = format!("{intake}: {reason}, {times}, from {since} to {until}");
+    let line = format!("{source}, {intake}: {reason}, {times}, from {since} to {until}");
     format!("{}\n", safe::line(&line))
 }
 

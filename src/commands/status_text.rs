@@ -7,8 +7,8 @@ use crate::admin::{SendingStatus, SourceStatus, Status};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{
-    JudgingState, LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, Room, SetBack,
-    SourceNews, TargetMode, TargetStatus,
+    GapStatus, JudgingState, LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, Room,
+    SetBack, SourceNews, TargetMode, TargetStatus,
 };
 use crate::pure::age::{age, ago, ahead};
 use crate::pure::count::Count;
@@ -338,10 +338,11 @@ impl StatusPage {
         }
         let rows = ledger.gaps.iter().map(|gap| {
             let [since, until] = [gap.since, gap.until].map(|at| self.ago_millis(at));
-            vec![gap.intake.clone(), gap.reason.clone(), gap.times.to_string(), since, until]
+            let GapStatus { source, intake, reason, .. } = gap.clone();
+            vec![source, intake, reason, gap.times.to_string(), since, until]
         });
         let rows: Vec<_> = rows.collect();
-        self.table("Gaps of|Reason|Times|First|Last", &rows, &[2]);
+        self.table("Gaps of|Intake|Reason|Times|First|Last", &rows, &[3]);
     }
 
     fn ago(&self, time: Option<DateTime<Utc>>) -> String {
@@ -364,7 +365,7 @@ mod tests {
     use super::*;
     use crate::admin::{Means, RelayStatus, SourceMeans};
     use crate::deliver::{DeliveryHealth, QuotaStatus};
-    use crate::ledger::{GapStatus, WaitingObjects};
+    use crate::ledger::WaitingObjects;
 
     fn means(webhook: bool) -> [SourceMeans; 1] {
         [SourceMeans { source: "misp".to_owned(), means: Means { webhook, rest: false } }]
@@ -434,6 +435,7 @@ mod tests {
             events: 12,
             announced: 2,
             gaps: vec![GapStatus {
+                source: "misp".to_owned(),
                 intake: "webhook".to_owned(),
                 reason: "memory_full".to_owned(),
                 since: at(-120).timestamp_millis(),
@@ -489,7 +491,7 @@ mod tests {
         let waits = "soc 0 6 700 11 min ago 3 min 1 37 of 99 requests in 60 s";
         assert!(text.lines().any(|line| squeezed(line) == waits), "{text}");
         assert_eq!(row("- soc in"), "- soc in 40 days");
-        assert_eq!(row("webhook  "), "webhook memory_full 4 2 min ago 60 s ago");
+        assert_eq!(row("misp   "), "misp webhook memory_full 4 2 min ago 60 s ago");
         assert!(text.lines().all(|line| line == line.trim_end()));
     }
 

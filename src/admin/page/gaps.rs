@@ -11,9 +11,11 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
     let gaps = &sight.status.ledger.gaps;
     let at = |millis| since(DateTime::from_timestamp_millis(millis), sight.now, "unknown");
     let rows = gaps.iter().map(|gap| {
+        let source = foreign(&gap.source);
         let (intake, reason) = (foreign(&gap.intake), foreign(&gap.reason));
         let times = number(gap.times);
         vec![
+            html! { (source) },
             html! { (intake) },
             html! { (reason) },
             html! { (times) },
@@ -25,6 +27,7 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
         caption: "Times in which something may have been missed",
         columns: &[
             Column::Words("Source"),
+            Column::Words("Intake"),
             Column::Words("Reason"),
             Column::Number("Times"),
             Column::Words("First"),

@@ -172,6 +172,7 @@ mod tests {
             targets: Vec::new(),
         };
         let gap = |intake: &&str| GapStatus {
+            source: "misp".to_owned(),
             intake: (*intake).to_owned(),
             reason: "disconnected".to_owned(),
             since: 0,

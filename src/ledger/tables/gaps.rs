@@ -22,14 +22,14 @@ statements! {
     HEAL_EVENT(Text, Bytes, Integer) =
         "DELETE FROM gaps WHERE source = $1 AND event = $2 AND until <= $3";
     CLOSE(Text) = "DELETE FROM gaps WHERE source = $1
-         RETURNING intake, reason, since, until, times";
+         RETURNING source, intake, reason, since, until, times";
     LOST_PUBLICATION(Text, Bytes, Integer) =
         "SELECT until FROM gaps
          WHERE source = $1 AND event = $2 AND until > $3 AND publication";
     BY_REASON() =
-        "SELECT intake, reason, MIN(since) AS since, MAX(until) AS until,
+        "SELECT source, intake, reason, MIN(since) AS since, MAX(until) AS until,
              CAST(SUM(times) AS BIGINT) AS times
-         FROM gaps GROUP BY intake, reason ORDER BY until DESC";
+         FROM gaps GROUP BY source, intake, reason ORDER BY until DESC";
     NOT_AFTER(Integer) =
         "UPDATE gaps SET since = CASE WHEN since > $1 THEN $1 ELSE since END,
              until = CASE WHEN until > $1 THEN $1 ELSE until END
@@ -118,6 +118,7 @@ row! {
     /// Something may have been missed, and nothing has healed it yet.
     #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
     pub struct GapStatus {
+        pub source: String,
         pub intake: String,
         pub reason: String,
         /// Unix milliseconds; RFC 3339 in JSON.
@@ -129,7 +130,7 @@ row! {
     }
 }
 
-/// The gaps of each intake, by reason, the latest first.
+/// The gaps of each source and intake, by reason, the latest first.
 pub(in crate::ledger) fn by_reason(tx: &Transaction<'_>) -> Result<Vec<GapStatus>> {
     tx.rows(&BY_REASON, &values![])
 }
