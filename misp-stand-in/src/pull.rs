@@ -72,9 +72,13 @@ impl Store {
         frames
     }
 
-    /// A deletion takes all attributes of the object along, as it did in the other MISP.
+    /// A deletion takes all attributes of the object along, as it did in the other MISP. What was deleted here later is
+    /// left alone.
     fn renew_object(&mut self, known: &mut Object, remote: &Object) {
         let is_newer = remote.timestamp > known.timestamp;
+        if known.deleted && !is_newer {
+            return;
+        }
         if is_newer {
             (known.deleted, known.timestamp) = (remote.deleted, remote.timestamp);
             known.distribution = lowered(remote.distribution);
