@@ -48,7 +48,8 @@ pub enum LogEvent {
     RelayKilled,
     /// Not all parts ended within `delivery.grace`. Objects that were in requests are sent again.
     GraceExceeded,
-    /// The relay ended; `why` is the signal, or the fault. As an error it needs you.
+    /// The relay ended; `why` is the signal, or the fault, and `hint` is what to do. As an error it needs you.
+    /// In the `pretty` format the fault stands in the next line, as the error of `run`.
     RelayStopped,
     /// A part of the relay failed while it stopped.
     PartFailed,

@@ -1,8 +1,10 @@
 //! Builds every part of the relay, starts every task and owns the one shutdown. First it opens the ledger,
 //! binds the sockets and builds the senders; then it runs until the stop. `tasks` has the order of the stop.
 
+mod ending;
 mod gauges;
 mod known_sources;
+mod listen;
 mod parts;
 mod readback;
 mod reading;
@@ -12,7 +14,7 @@ mod sources;
 mod tasks;
 mod webhooks;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,10 +35,12 @@ use crate::ledger::{
 };
 use crate::log_event::{LogEvent, ms};
 use crate::signals::{self, StopCause};
+use listen::listen;
 use sources::SourceParts;
 use tasks::Tasks;
 use webhooks::WebhookListener;
 
+pub use ending::Ended;
 pub use known_sources::remember_sources;
 pub use readback::of_config as readback_of;
 pub use reading::{NO_KEY, RestReading, Scope};
@@ -87,15 +91,16 @@ struct Listeners {
 /// `commands` are what it answers with their code.
 ///
 /// # Errors
-/// The ledger cannot be opened, a listener cannot be bound, or a task ended by itself.
+/// The ledger cannot be opened, a listener cannot be bound, or a task ended by itself. If the log has told that, it is
+/// no error but [`Ended::WithFault`].
 pub async fn run(
     config: Config,
     options: RunOptions,
     recorded: PrometheusHandle,
     commands: Commands,
     on_hangup: impl Fn() + Send + 'static,
-) -> anyhow::Result<()> {
-    let started = Instant::now();
+) -> anyhow::Result<Ended> {
+    let (started, format) = (Instant::now(), config.log.format);
     let cause = StopCause::default();
     // The set ends its tasks when it is dropped, at the end of the run.
     let mut watching = JoinSet::new();
@@ -113,26 +118,7 @@ pub async fn run(
         relay.run(recorded, commands, stop).await
     };
     let ended = Box::pin(ended).await;
-    // The error is printed where the process ends; a log that is kept elsewhere names it as well.
-    let fault = ended.as_ref().err().map(|error| format!("{error:#}"));
-    let ran_ms = ms(started.elapsed());
-    match fault.as_deref() {
-        // The hint is for whoever reads the error: a log has one line for it.
-        Some(fault) => {
-            let why = fault.split_once("\n  hint: ").map_or(fault, |(why, _)| why);
-            tracing::error!(
-                event = LogEvent::RelayStopped.word(),
-                %why,
-                ran_ms,
-                "The relay stopped because of a fault"
-            );
-        }
-        None => {
-            let why = cause.get().copied().unwrap_or("asked");
-            tracing::info!(event = LogEvent::RelayStopped.word(), %why, ran_ms, "The relay stopped");
-        }
-    }
-    ended
+    ending::tell(ended, &cause, format, started.elapsed())
 }
 
 impl Relay {
@@ -215,7 +201,7 @@ impl Listeners {
     fn bind(config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
             webhooks: webhooks::bind_all(config)?,
-            admin: bind("admin.listen", config.admin.listen)?,
+            admin: listen("admin.listen", config.admin.listen)?,
             control: control::bind(&config.ledger.data_dir)?,
         })
     }
@@ -248,12 +234,6 @@ pub fn views(config: &Config) -> Views {
         (source.name.clone(), lists)
     });
     views.under(lists.collect())
-}
-
-fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| {
-        format!("cannot listen on {key} = {address}: another program may use the port")
-    })
 }
 
 /// The suffix of the ledger's names for targets that write to a file.

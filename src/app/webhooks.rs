@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
-use super::bind;
+use super::listen::listen;
 use super::parts::{Parts, named};
 use crate::config::{Config, Source, Webhook};
 use crate::intake::webhook::{self, Listener, SourceWebhook};
@@ -44,7 +44,7 @@ fn of_source(source: &Source, settings: &Webhook) -> anyhow::Result<WebhookListe
     if let Some(files) = &settings.tls {
         webhook::load(files).with_context(|| source.key_of("webhook.tls_certificate"))?;
     }
-    let socket = bind(&source.key_of("webhook.listen"), settings.listen)?;
+    let socket = listen(&source.key_of("webhook.listen"), settings.listen)?;
     Ok(WebhookListener { socket, settings: settings.clone(), sources: vec![source.name.clone()] })
 }
 

@@ -293,7 +293,7 @@ pub async fn execute(
             // To fetch secrets may take seconds, and a reload in them must not end the relay.
             signals::survive_hangup()?;
             let config = settings.load(Needs::Secrets).await?;
-            run::run(settings, config, options, answered_by_relay()).await?;
+            return run::run(settings, config, options, answered_by_relay()).await;
         }
         Command::Demo(options) => demo::run(options, answered_by_relay()).await?,
         // The rules alone are loaded, so it works without targets and credentials.

@@ -3,13 +3,13 @@
 
 use super::banner;
 use crate::admin::Commands;
-use crate::app::{self, RunOptions};
+use crate::app::{self, Ended, RunOptions};
 use crate::config::{self, Config, ConfigSource};
 use crate::log_event::LogEvent;
 use crate::logging::{self, LevelSwitch};
 use crate::metrics;
 
-/// Relays until SIGTERM or SIGINT.
+/// Relays until SIGTERM or SIGINT. Returns the exit code.
 ///
 /// # Errors
 /// The log or the metrics cannot be set up, or those of [`app::run`].
@@ -18,7 +18,7 @@ pub(super) async fn run(
     config: Config,
     options: RunOptions,
     commands: Commands,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u8> {
     // The log comes first, because the lines below go into it.
     let switch = logging::install(&config.log)?;
     let recorded = metrics::install()?;
@@ -30,7 +30,10 @@ pub(super) async fn run(
         tracing::warn!(event = LogEvent::SettingDoubtful.word(), "{warning}");
     }
     let reload = move || reload(&settings, &switch);
-    app::run(config, options, recorded, commands, reload).await
+    Ok(match app::run(config, options, recorded, commands, reload).await? {
+        Ended::InOrder => 0,
+        Ended::WithFault => 1,
+    })
 }
 
 /// Reads the level of the log again, from where it came from at the start.

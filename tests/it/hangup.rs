@@ -97,6 +97,55 @@ async fn sighup_reads_the_level_of_the_log_again() {
     assert_ne!(lines(&relay).pop().unwrap()["event"], "relay_stopped");
 }
 
+/// Runs a relay whose setting names a port that is in use. Returns the port, and what the relay wrote.
+fn run_into(taken: &std::net::TcpListener, setting: &str, format: &str) -> (String, String) {
+    let (folder, address) = (TempDir::new().unwrap(), taken.local_addr().unwrap());
+    let ended = program()
+        .arg("run")
+        .envs(FAST)
+        .envs([
+            ("MSR_LEDGER__DATA_DIR", folder.path().to_str().unwrap()),
+            ("MSR_LOG__FORMAT", format),
+            ("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://127.0.0.1:1"),
+            ("MSR_MISP__WEBHOOK__SECRET", "0123456789abcdef"),
+            ("MSR_TARGET__SOC__MODE", "dry-run"),
+            ("MSR_TARGET__SOC__WORKSPACE_ID", "11111111-2222-4333-8444-555555555555"),
+        ])
+        .env(setting, address.to_string())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    (address.port().to_string(), told)
+}
+
+#[test]
+fn a_port_in_use_is_told_once_with_its_setting_and_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for (key, setting) in [
+        ("admin.listen", "MSR_ADMIN__LISTEN"),
+        ("misp.webhook.listen", "MSR_MISP__WEBHOOK__LISTEN"),
+    ] {
+        let (port, told) = run_into(&taken, setting, "pretty");
+        let why =
+            format!("cannot listen on {key} = 127.0.0.1:{port}: another program listens there");
+        assert_eq!(told.matches("another program listens").count(), 1, "{told}");
+        assert!(told.contains(&format!("\nerror: {why}\n  hint: ")), "{told}");
+        let remedies =
+            [format!("sport = :{port}"), format!("set {key} ({setting}) to another port")];
+        assert!(remedies.iter().all(|remedy| told.contains(remedy)), "{told}");
+
+        // A log for machines has no line of another kind.
+        let (_, told) = run_into(&taken, setting, "json");
+        let line = |line| serde_json::from_str::<Value>(line).expect(line);
+        let last = told.lines().map(line).last().unwrap();
+        assert_eq!((&last["event"], &last["why"]), (&"relay_stopped".into(), &why.into()));
+        let hint = last["hint"].as_str().unwrap();
+        assert!(remedies.iter().all(|remedy| hint.contains(remedy)), "{hint}");
+        assert_eq!(told.matches("another program listens").count(), 1, "{told}");
+    }
+}
+
 /// As a relay that somebody started in an ssh session whose connection breaks.
 #[tokio::test]
 async fn a_relay_outlives_its_terminal() {
