@@ -220,6 +220,9 @@ pub enum GapReason {
     /// The last run was killed, or its stop outlasted its grace time. Notices that it had not committed
     /// are lost.
     Interrupted,
+    /// No relay ran between the last run, which ended in order, and this one. Noted only where no catch-up finds what was
+    /// missed.
+    Stopped,
     /// An operator asked for MISP to be read again.
     Asked,
 }

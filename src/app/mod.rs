@@ -31,7 +31,8 @@ use crate::config::{Config, Mode, Target};
 use crate::deliver::{self, Health, Sender};
 use crate::intake::zmq::ZeroMqStatus;
 use crate::ledger::{
-    InForce, Ledger, Member, StartError, TargetEntry, TargetMode, Views, load_warninglists,
+    InForce, Ledger, Member, ReadSource, StartError, TargetEntry, TargetMode, Views,
+    load_warninglists,
 };
 use crate::log_event::{LogEvent, ms};
 use crate::signals::{self, StopCause};
@@ -145,8 +146,7 @@ impl Relay {
         // Before anything runs, so that no sender is ahead of it.
         ledger.begin_judging(&views).await.context("read what must be judged anew")?;
         // A start that fails before this line has received nothing, so it leaves no gap behind.
-        let names: Vec<&str> = config.enabled_sources().map(|one| one.name.as_str()).collect();
-        ledger.begin_run(&names, Ledger::now()).await?;
+        ledger.begin_run(&read_sources(&config), Ledger::now()).await?;
         Ok(Self { config, ledger, views, sources, senders, health, readback, listeners })
     }
 
@@ -167,7 +167,7 @@ impl Relay {
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let grace = self.config.delivery.grace;
-        let ledger = self.ledger.clone();
+        let (ledger, config) = (self.ledger.clone(), self.config.clone());
         let mut tasks = Tasks::start(self, recorded, commands, &stop);
         let fault = tokio::select! {
             // The stop is looked at first: a part that ends because of it is no fault.
@@ -175,6 +175,8 @@ impl Relay {
             () = stop.cancelled() => None,
             ended = tasks.first_end() => Some(ended),
         };
+        // The intakes stop first: what MISP tells from now on is missed.
+        let heard = Ledger::now();
         stop.cancel();
         if tokio::time::timeout(grace, tasks.end()).await.is_err() {
             tracing::warn!(
@@ -185,7 +187,7 @@ impl Relay {
         }
         // Only then is the run noted as ended. Otherwise the next start notes a gap and catches up.
         if tasks.has_committed_all() {
-            let ended = ledger.end_run().await;
+            let ended = ledger.end_run(&read_sources(&config), heard).await;
             ledger.judge(ended, "end the run");
         }
         ledger.close().await;
@@ -205,6 +207,12 @@ impl Listeners {
             control: control::bind(&config.ledger.data_dir)?,
         })
     }
+}
+
+/// Returns the sources that are read, as the ledger knows them.
+fn read_sources(config: &Config) -> Vec<ReadSource<'_>> {
+    let sources = config.enabled_sources();
+    sources.map(|one| ReadSource { name: &one.name, has_key: one.rest.is_some() }).collect()
 }
 
 /// Groups the targets into views. Targets with equal policy, identity and withdrawal share a view if they

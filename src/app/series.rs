@@ -21,6 +21,7 @@ pub(super) fn begin_all(config: &Config) {
         of_gaps(webhook::INTAKE);
     }
     begin::gap_of("relay", GapReason::Interrupted.word());
+    begin::gap_of("relay", GapReason::Stopped.word());
     begin::gap_of("publication", GapReason::MalformedFrame.word());
     begin::gap_of("ledger", GapReason::LedgerFailed.word());
     begin::gap_of("operator", GapReason::Asked.word());
@@ -47,7 +48,8 @@ fn of_feed(feed: &str) {
 
 /// The gaps that an intake can have.
 fn of_gaps(intake: &str) {
-    let elsewhere = [GapReason::LedgerFailed, GapReason::Interrupted, GapReason::Asked];
+    let elsewhere =
+        [GapReason::LedgerFailed, GapReason::Interrupted, GapReason::Stopped, GapReason::Asked];
     let own = GapReason::iter().filter(|reason| !elsewhere.contains(reason));
     own.for_each(|reason| begin::gap_of(intake, reason.word()));
 }

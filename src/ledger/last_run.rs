@@ -1,5 +1,6 @@
-//! Finds out whether the last run ended in order. If a process dies, the notices that wait in its memory are lost
-//! without a trace. So the next start records a gap, since the time of the last commit.
+//! Finds out how and when the last run ended. If a process dies, the notices that wait in its memory are lost without a
+//! trace. So the next start records a gap, since the time of the last commit. While no relay runs, nobody hears the feed:
+//! without a key, the next start records a gap since the end of the last run.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,30 +18,31 @@ const RUNNING: &str = "running";
 /// The setting that exists in a ledger that was restored from a copy, until its first run begins.
 pub(super) const RESTORED: &str = "restored";
 
+/// Begins the name of the setting that holds until when a source was heard, Unix milliseconds. It exists while no relay
+/// reads the source.
+const HEARD_UNTIL: &str = "heard until ";
+
+/// A source that a run reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadSource<'s> {
+    pub name: &'s str,
+    /// Whether MISP can be asked, so that a catch-up finds what was missed while no relay ran.
+    pub has_key: bool,
+}
+
 impl Ledger {
     /// A run that reads these sources begins. If the last one did not end in order, or the ledger was restored, a gap of
-    /// each is recorded for catch-up to heal.
-    pub async fn begin_run(&self, sources: &[&str], now: i64) -> Result<()> {
+    /// each is recorded for catch-up to heal. A source without a key also gets a gap for the time in which no run read it.
+    pub async fn begin_run(&self, sources: &[ReadSource<'_>], now: i64) -> Result<()> {
         let running = self.read(|tx| settings::value(tx, RUNNING)).await?;
         let running = running.and_then(|since| since.parse::<i64>().ok());
         let is_restored = self.read(|tx| settings::value(tx, RESTORED)).await?.is_some();
         // A copy of a ledger at rest ends where it noted the time last.
         let latest = self.read(|tx| counters::time(tx, ClockTime::Latest)).await?;
+        // The gaps come before the mark of this run: a crash in between only has them recorded again.
         if let Some(since) = running.or(is_restored.then_some(latest)) {
-            // A clock that was ahead is right again.
-            let since = since.min(now);
-            let at = SystemTime::UNIX_EPOCH
-                + Duration::from_millis(u64::try_from(since).unwrap_or_default());
-            let gap = Gap {
-                reason: GapReason::Interrupted,
-                intake: "relay".into(),
-                since: at,
-                event: None,
-                publication: false,
-            };
-            // Before the mark of this run: a crash in between only has the gap recorded again.
             for source in sources {
-                self.record_gap(source, &gap, since, now).await?;
+                self.note_missed(source.name, GapReason::Interrupted, since, now).await?;
             }
             if is_restored {
                 tracing::warn!(
@@ -54,11 +56,37 @@ impl Ledger {
                 );
             }
         }
+        for source in sources.iter().filter(|source| !source.has_key) {
+            let name = heard_until(source.name);
+            let heard = self.read(move |tx| settings::value(tx, &name)).await?;
+            if let Some(since) = heard.and_then(|since| since.parse().ok()) {
+                self.note_missed(source.name, GapReason::Stopped, since, now).await?;
+            }
+        }
+        let read: Vec<String> = sources.iter().map(|source| heard_until(source.name)).collect();
         self.write(move |unit| {
             settings::forget(unit, RESTORED)?;
+            read.iter().try_for_each(|name| settings::forget(unit, name))?;
             settings::store(unit, RUNNING, &now.to_string())
         })
         .await
+    }
+
+    /// Records that what a source told between two runs may have been missed.
+    async fn note_missed(
+        &self,
+        source: &str,
+        reason: GapReason,
+        since: i64,
+        now: i64,
+    ) -> Result<()> {
+        // A clock that was ahead is right again.
+        let since = since.min(now);
+        let at = SystemTime::UNIX_EPOCH
+            + Duration::from_millis(u64::try_from(since).unwrap_or_default());
+        let intake = "relay".into();
+        let gap = Gap { reason, intake, since: at, event: None, publication: false };
+        self.record_gap(source, &gap, since, now).await
     }
 
     /// Whether an intake of a source that is not connected since `since` (Unix milliseconds) has never been connected. If the
@@ -89,8 +117,17 @@ impl Ledger {
         self.write(move |unit| settings::update(unit, RUNNING, &now.to_string())).await
     }
 
-    /// The run ends, and everything that it received is committed.
-    pub async fn end_run(&self) -> Result<()> {
-        self.write(|unit| settings::forget(unit, RUNNING)).await
+    /// The run ends. All is committed that these sources told until `heard`, Unix milliseconds.
+    pub async fn end_run(&self, sources: &[ReadSource<'_>], heard: i64) -> Result<()> {
+        let read: Vec<String> = sources.iter().map(|source| heard_until(source.name)).collect();
+        self.write(move |unit| {
+            read.iter().try_for_each(|name| settings::store(unit, name, &heard.to_string()))?;
+            settings::forget(unit, RUNNING)
+        })
+        .await
     }
+}
+
+fn heard_until(source: &str) -> String {
+    format!("{HEARD_UNTIL}{source}")
 }

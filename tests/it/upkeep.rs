@@ -2,7 +2,9 @@
 //! also tests that a run that did not end in order leaves a gap.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use misp_sentinel_relay::ledger::{Ledger, Upkeep};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -87,8 +89,7 @@ async fn a_year_of_upkeep_sends_nothing_unless_renewal_is_asked_for() {
 }
 
 fn valid_until(object: &Value) -> i64 {
-    let time: chrono::DateTime<chrono::Utc> =
-        object["valid_until"].as_str().unwrap().parse().unwrap();
+    let time: DateTime<Utc> = object["valid_until"].as_str().unwrap().parse().unwrap();
     time.timestamp_millis()
 }
 
@@ -248,7 +249,7 @@ async fn a_run_that_did_not_end_in_order_leaves_a_gap() {
     assert!(!gaps(&scene).contains(&interrupted));
     scene.publisher.send(&recorded_frame("zmq", "010616_misp_json.bin").frame).await;
     // It has arrived by then, and writing it takes some hundred milliseconds.
-    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
     assert_eq!(scene.relay.stop().0, Some(0));
     scene.relay.set("MSR_DELIVERY__GRACE", "8s");
     scene.relay.restart(&scene.publisher).await;
@@ -288,6 +289,57 @@ async fn a_kill_leaves_a_gap() {
     scene.relay.kill();
     scene.relay.restart(&scene.publisher).await;
     assert!(gaps(&scene).contains(&"interrupted".to_owned()));
+}
+
+/// The gap for the time between two runs: since when and until when.
+fn between_runs(scene: &Scene) -> Option<[DateTime<Utc>; 2]> {
+    let status = scene.relay.command(&["status", "--json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let gaps = status["ledger"]["gaps"].as_array().unwrap();
+    let gap = gaps.iter().find(|gap| gap["reason"] == "stopped")?;
+    Some(["since", "until"].map(|key| gap[key].as_str().unwrap().parse().unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_the_time_between_two_runs_is_a_gap() {
+    let mut scene = Scene::set(&[]).await;
+    assert_eq!(between_runs(&scene), None, "there was no run before");
+    let before = Utc::now();
+    assert_eq!(scene.relay.stop().0, Some(0));
+    let after = Utc::now();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let restarted = Utc::now();
+    scene.relay.restart(&scene.publisher).await;
+    let [since, until] = between_runs(&scene).unwrap();
+    let millisecond = Duration::from_millis(1);
+    assert!(before - millisecond <= since && since <= after, "{before} {since} {after}");
+    assert!(restarted - millisecond <= until, "{restarted} {until}");
+
+    // A further one keeps its beginning.
+    assert_eq!(scene.relay.stop().0, Some(0));
+    scene.relay.restart(&scene.publisher).await;
+    assert!(matches!(between_runs(&scene), Some([first, last]) if first == since && last > until));
+    assert_eq!(scene.relay.command(&["release", "--gaps"]).status.code(), Some(0));
+    assert_eq!(between_runs(&scene), None);
+
+    // A run that breaks off has a gap of its own.
+    scene.relay.kill();
+    scene.relay.restart(&scene.publisher).await;
+    assert_eq!(between_runs(&scene), None);
+    assert!(gaps(&scene).contains(&"interrupted".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_key_a_catch_up_finds_what_was_missed_between_two_runs() {
+    // Nothing is asked of this MISP: the key alone decides.
+    let settings = [
+        ("MSR_MISP__URL", "https://127.0.0.1:1"),
+        ("MSR_MISP__KEY", "KeyOfNobodyKeyOfNobodyKeyOfNobodyKeyOfNo"),
+    ];
+    let mut scene = Scene::set(&settings).await;
+    assert_eq!(scene.relay.stop().0, Some(0));
+    scene.relay.restart(&scene.publisher).await;
+    assert_eq!(between_runs(&scene), None);
 }
 
 /// Without a key no catch-up closes a gap, so an operator does.
