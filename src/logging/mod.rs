@@ -1,6 +1,7 @@
 //! Sets up the log on standard error: compact lines for people, or one JSON object per line. Text that others
 //! wrote can neither begin a new line nor control a terminal; secrets have a type that does not print.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -100,16 +101,35 @@ where
 /// line nor control a terminal.
 fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     let text = format!("{value:?}");
-    let text = safe::line(&text);
     match field.name() {
-        "message" => write!(writer, "{text}"),
+        "message" => write!(writer, "{}", safe::line(&text)),
         // The crate `log` adds its module, file and line as fields of their own.
         name if name.starts_with("log.") => Ok(()),
-        name => match json::flat(name, &text) {
-            Some(words) => write!(writer, "{name}={}", safe::line(&words)),
-            None => write!(writer, "{name}={text}"),
-        },
+        name => {
+            let text = json::flat(name, &text).unwrap_or(text);
+            write!(writer, "{name}={}", safe::line(&delimited(&text)))
+        }
     }
+}
+
+/// Returns the value of a field so that the next field cannot be taken for a part of it: in quotes, if it has blanks.
+fn delimited(text: &str) -> Cow<'_, str> {
+    let is_plain = !text.is_empty() && !text.contains([' ', '"', '=']);
+    if is_plain || is_quoted(text) { Cow::Borrowed(text) } else { format!("{text:?}").into() }
+}
+
+/// Returns whether a text is one text in quotes, as `tracing` shows those that are no `Display`.
+fn is_quoted(text: &str) -> bool {
+    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let Some(inner) = inner else { return false };
+    let mut is_escaped = false;
+    for sign in inner.chars() {
+        if sign == '"' && !is_escaped {
+            return false;
+        }
+        is_escaped = sign == '\\' && !is_escaped;
+    }
+    !is_escaped
 }
 
 #[cfg(test)]
@@ -173,6 +193,23 @@ mod tests {
         assert!(text.contains("[redacted]") && !text.contains("canary"), "{text}");
         assert_eq!(text.lines().count(), 1);
         assert!(text.contains("skipped=to_ids_off:71 "), "no JSON in quotes: {text}");
+    }
+
+    #[test]
+    fn fields_for_people_are_told_apart() {
+        let page = Page::default();
+        let writer = page.clone();
+        let log = settings(LogFormat::Pretty, "info");
+        let (subscriber, _) = subscriber(&log, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let why = "500 at 10:00 host=evil";
+            let (quotes, path) = (r#""a b" or "c\d""#, r"C:\new");
+            let (quoted, none, shown) = ("two words", "", Some("a b"));
+            tracing::info!(%why, quoted, %none, %quotes, ?shown, %path, n = 3, host = %"a:1", "m");
+        });
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let fields = r#"m why="500 at 10:00 host=evil" quoted="two words" none="" quotes="\"a b\" or \"c\\d\"" shown="Some(\"a b\")" path=C:\new n=3 host=a:1"#;
+        assert!(text.trim_end().ends_with(fields), "{text}\n{fields}");
     }
 
     #[test]
