@@ -13,6 +13,10 @@ pub enum SettingOrigin {
     File(PathBuf),
     /// The name of the environment variable.
     Environment(String),
+    /// The name of an option of the command line.
+    Option(&'static str),
+    /// The answer to a question.
+    Answer,
 }
 
 impl fmt::Display for SettingOrigin {
@@ -21,6 +25,8 @@ impl fmt::Display for SettingOrigin {
             Self::Default => f.write_str("default"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Option(name) => write!(f, "option {name}"),
+            Self::Answer => f.write_str("your answer"),
         }
     }
 }
@@ -49,9 +55,10 @@ impl Mistake {
     fn placed_problem(&self) -> String {
         match self.origin {
             SettingOrigin::Default => self.problem.text.clone(),
-            SettingOrigin::File(_) | SettingOrigin::Environment(_) => {
-                format!("{} ({})", self.problem.text, self.origin)
-            }
+            SettingOrigin::File(_)
+            | SettingOrigin::Environment(_)
+            | SettingOrigin::Option(_)
+            | SettingOrigin::Answer => format!("{} ({})", self.problem.text, self.origin),
         }
     }
 }
@@ -139,6 +146,13 @@ impl Mistakes {
     /// Puts a mistake before all others.
     pub(super) fn after(mut self, first: Mistake) -> Self {
         self.0.insert(0, first);
+        self
+    }
+
+    /// Changes each mistake.
+    #[must_use]
+    pub fn each(mut self, change: impl FnMut(&mut Mistake)) -> Self {
+        self.0.iter_mut().for_each(change);
         self
     }
 

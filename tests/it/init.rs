@@ -230,6 +230,37 @@ async fn answers_that_are_no_configuration_write_nothing() {
     assert_eq!(std::fs::read_dir(around.folder.path()).unwrap().count(), 0);
 }
 
+/// The answers are tried as variables, which nobody has set.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_names_the_option_the_answer_or_the_variable_that_it_is_in() {
+    let around = Surroundings::start().await;
+    let own = "MSR_TARGET__SENTINEL__MODE";
+    let given = ["--yes", "--misp-url=ftp://misp.example.org", "--workspace-id=soc"];
+    for tried in ["--secrets-inside", "--no-test"] {
+        let done = around.init().args(given).arg(tried).env(own, "maybe").output().unwrap();
+        let out = told(&done);
+        assert!(out.contains("(option --misp-url)"), "{out}");
+        assert!(out.contains("(option --workspace-id)"), "{out}");
+        let mut variables = out.split("environment variable ").skip(1).peekable();
+        assert!(variables.peek().is_some() && variables.all(|name| name.starts_with(own)), "{out}");
+        assert!(out.contains("answer it by --tenant-id; "), "{out}");
+        assert!(out.contains("answer it by --client-secret-file; "), "{out}");
+    }
+    let mut answers = around.answers();
+    answers.retain(|answer| !answer.starts_with("--workspace-id"));
+    let mut command = around.init();
+    command.args(answers);
+    let mut terminal = Terminal::start(80, command);
+    answer(&mut terminal, "Plugin.ZeroMQ_username: ", "").await;
+    answer(&mut terminal, "Workspace ID: ", "soc").await;
+    answer(&mut terminal, "Sign in by", "").await;
+    answer(&mut terminal, "[live]: ", "").await;
+    let shown = terminal.wait_for("[Y/n]: ").await;
+    assert!(shown.contains("(your answer)"), "{shown}");
+    terminal.type_end();
+    terminal.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_fails_is_told_and_written_all_the_same() {
     let around = Surroundings::start().await;

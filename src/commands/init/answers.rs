@@ -7,7 +7,7 @@ use anyhow::ensure;
 use reqwest::Url;
 
 use super::InitOptions;
-use crate::config::{ConfigSource, FILE_VARIABLE, Secret, variable};
+use crate::config::{ConfigSource, FILE_VARIABLE, Mistakes, Secret, SettingOrigin, variable};
 
 /// The keys that no question is about. They are written if a variable gives them.
 const UNASKED: [&str; 5] =
@@ -27,6 +27,8 @@ pub(super) struct Answers {
     secrets: BTreeMap<&'static str, Secret>,
     /// The keys that options gave.
     settled: BTreeSet<&'static str>,
+    /// Where the answers come from that no variable gave.
+    origins: BTreeMap<&'static str, SettingOrigin>,
     defaults: BTreeMap<&'static str, String>,
 }
 
@@ -51,16 +53,18 @@ impl Answers {
             texts: BTreeMap::new(),
             secrets: BTreeMap::new(),
             settled: BTreeSet::new(),
+            origins: BTreeMap::new(),
             defaults: defaults(file),
         };
         let given = of_options(options);
-        for key in given.iter().map(|(key, _)| *key).chain(UNASKED).chain(SECRETS) {
+        for key in given.iter().map(|(key, ..)| *key).chain(UNASKED).chain(SECRETS) {
             answers.take_variable(key, settings);
         }
-        for (key, text) in given {
+        for (key, option, text) in given {
             if let Some(text) = text {
                 answers.texts.insert(key, from_root(key, text));
                 answers.settled.insert(key);
+                answers.origins.insert(key, SettingOrigin::Option(option));
             }
         }
         Ok(answers)
@@ -139,7 +143,18 @@ impl Answers {
 
     /// Answers as an empty line would.
     pub(super) fn take_suggestion(&mut self, key: &'static str) {
+        if !self.texts.contains_key(key) {
+            self.origins.insert(key, SettingOrigin::Default);
+        }
         self.set(key, self.suggestion(key));
+    }
+
+    /// Takes what the operator typed. What was suggested keeps its origin.
+    pub(super) fn answer(&mut self, key: &'static str, text: String) {
+        if self.text(key) != text {
+            self.origins.insert(key, SettingOrigin::Answer);
+        }
+        self.set(key, text);
     }
 
     /// Sets an answer. An empty one is none.
@@ -151,12 +166,39 @@ impl Answers {
         }
     }
 
-    pub(super) fn set_secret(&mut self, key: &'static str, secret: Secret) {
+    /// Takes a secret that the operator typed.
+    pub(super) fn answer_secret(&mut self, key: &'static str, secret: Secret) {
         self.secrets.insert(key, secret);
+        self.origins.insert(key, SettingOrigin::Answer);
     }
 
     pub(super) fn forget_secret(&mut self, key: &'static str) {
         self.secrets.remove(key);
+    }
+
+    /// Blames the options and the answers for their mistakes, and not the variables as which they are tried. Of an
+    /// answer that is missing, it names the option.
+    pub(super) fn blamed(&self, mistakes: Mistakes) -> Mistakes {
+        let options = of_options(&InitOptions::default());
+        mistakes.each(|mistake| {
+            // What is empty is no answer, and its key is missing.
+            let is_of = |key: &str| self.holds(key) && self.path(key) == mistake.key;
+            if let Some((_, origin)) = self.origins.iter().find(|(key, _)| is_of(key)) {
+                mistake.origin = origin.clone();
+            }
+            // A secret is given as a file.
+            let is_meant = |key: &str| {
+                let path = self.path(key);
+                path.strip_suffix("_file").is_some_and(|path| path == mistake.key)
+                    || path == mistake.key
+            };
+            let option = options.iter().find(|(key, ..)| is_meant(key));
+            if let (SettingOrigin::Default, Some((_, option, _))) = (&mistake.origin, option) {
+                let rest = mistake.problem.hint.take();
+                let rest = rest.map_or_else(String::new, |hint| format!("; {hint}"));
+                mistake.problem.hint = Some(format!("answer it by {option}{rest}"));
+            }
+        })
     }
 
     /// Returns whether the dialogue may ask for a secret. Only its own questions tell for sure.
@@ -199,25 +241,48 @@ fn defaults(file: &Path) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// The keys that options give.
-fn of_options(options: &InitOptions) -> [(&'static str, Option<String>); 15] {
+/// The keys that options give, and the options.
+fn of_options(options: &InitOptions) -> [(&'static str, &'static str, Option<String>); 15] {
     let file = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let text = Option::<String>::clone;
     [
-        ("misp.url", text(&options.misp_url)),
-        ("misp.public_url", text(&options.public_url)),
-        ("misp.key_file", file(&options.misp_key_file)),
-        ("misp.ca_file", file(&options.misp_ca_file)),
-        ("misp.zeromq.endpoints", text(&options.zeromq)),
-        ("misp.zeromq.username", text(&options.zeromq_username)),
-        ("misp.zeromq.password_file", file(&options.zeromq_password_file)),
-        ("target.workspace_id", text(&options.workspace_id)),
-        ("target.credential", text(&options.credential)),
-        ("target.tenant_id", text(&options.tenant_id)),
-        ("target.client_id", text(&options.client_id)),
-        ("target.client_secret_file", file(&options.client_secret_file)),
-        ("target.certificate_file", file(&options.certificate_file)),
-        ("target.mode", text(&options.mode)),
-        ("ledger.data_dir", file(&options.data_dir)),
+        ("misp.url", "--misp-url", text(&options.misp_url)),
+        ("misp.public_url", "--public-url", text(&options.public_url)),
+        ("misp.key_file", "--misp-key-file", file(&options.misp_key_file)),
+        ("misp.ca_file", "--misp-ca-file", file(&options.misp_ca_file)),
+        ("misp.zeromq.endpoints", "--zeromq", text(&options.zeromq)),
+        ("misp.zeromq.username", "--zeromq-username", text(&options.zeromq_username)),
+        (
+            "misp.zeromq.password_file",
+            "--zeromq-password-file",
+            file(&options.zeromq_password_file),
+        ),
+        ("target.workspace_id", "--workspace-id", text(&options.workspace_id)),
+        ("target.credential", "--credential", text(&options.credential)),
+        ("target.tenant_id", "--tenant-id", text(&options.tenant_id)),
+        ("target.client_id", "--client-id", text(&options.client_id)),
+        ("target.client_secret_file", "--client-secret-file", file(&options.client_secret_file)),
+        ("target.certificate_file", "--certificate-file", file(&options.certificate_file)),
+        ("target.mode", "--mode", text(&options.mode)),
+        ("ledger.data_dir", "--data-dir", file(&options.data_dir)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args;
+
+    use super::*;
+
+    #[test]
+    fn every_option_that_is_blamed_exists() {
+        let command = InitOptions::augment_args(clap::Command::new("init"));
+        let known: Vec<String> = command
+            .get_arguments()
+            .filter_map(|one| Some(format!("--{}", one.get_long()?)))
+            .collect();
+        for (key, option, _) in of_options(&InitOptions::default()) {
+            assert!(known.iter().any(|known| known == option), "{key}: {option}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub(super) fn ask(question: &Question, answers: &mut Answers) -> anyhow::Result<
         match text.trim() {
             "" => {}
             NONE => answers.forget_secret(key),
-            text => answers.set_secret(key, Secret::new(text)),
+            text => answers.answer_secret(key, Secret::new(text)),
         }
         return Ok(());
     }
@@ -42,7 +42,7 @@ pub(super) fn ask(question: &Question, answers: &mut Answers) -> anyhow::Result<
         NONE => String::new(),
         text => text.to_owned(),
     };
-    answers.set(key, text);
+    answers.answer(key, text);
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use answers::Answers;
 use question::{STEPS, Step};
 use trial::Trial;
 
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct InitOptions {
     /// Ask nothing: these options, MSR_ variables and defaults are the answers. Without a terminal on
     /// standard input nothing is asked either
@@ -127,7 +127,7 @@ pub(super) async fn init(settings: &ConfigSource, options: &InitOptions) -> anyh
         };
     }
     // Mistakes come before the first file: half of a configuration helps nobody.
-    trial.settings(&answers).read(Default::default())?;
+    trial.settings(&answers).read(Default::default()).map_err(|wrong| answers.blamed(wrong))?;
     let written = page::write(&file, &answers, options.secrets_inside)?;
     let left = answers.left_in_environment(settings);
     print_to_copy(&next::words(&written, &answers, &left))?;

@@ -9,7 +9,7 @@ use super::question::{Part, Step};
 use crate::admin::Needs;
 use crate::commands::check::{Diagnosis, Severity, parts};
 use crate::commands::output::print;
-use crate::config::{Config, ConfigSource, Mode, variable};
+use crate::config::{Config, ConfigSource, Mistakes, Mode, variable};
 
 /// How long MISP's feed may be silent: MISP says something at least every 10 s.
 const SILENCE: Duration = Duration::from_secs(12);
@@ -84,7 +84,10 @@ impl Trial<'_> {
                 settings.environment.push((name, text.to_owned()));
             }
         }
-        settings.load(Needs::Secrets).await
+        settings.load(Needs::Secrets).await.map_err(|error| match error.downcast::<Mistakes>() {
+            Ok(mistakes) => answers.blamed(mistakes).into(),
+            Err(error) => error,
+        })
     }
 }
 
