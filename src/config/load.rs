@@ -100,6 +100,17 @@ impl ConfigSource {
         self.part(LedgerConfig::read)
     }
 
+    /// Returns what sets the folder of the ledger.
+    ///
+    /// # Errors
+    /// Every mistake of the section of the ledger.
+    pub fn data_dir_origin(&self) -> Result<SettingOrigin, Mistakes> {
+        self.part(|reader| {
+            LedgerConfig::read(reader);
+            reader.origin("ledger.data_dir")
+        })
+    }
+
     /// Reads only the address of the admin listener. All other sections may be missing or wrong.
     ///
     /// # Errors

@@ -122,6 +122,9 @@ async fn a_relay_goes_on_from_a_copy_that_was_made_under_load() {
     assert!(text(&kept.stderr).contains("--replace"), "{}", text(&kept.stderr));
     let restored = restore(relay.folder(), &copy, &["--replace"]);
     assert!(restored.status.success(), "{}", text(&restored.stderr));
+    let place =
+        format!("in {} now, the folder that MSR_LEDGER__DATA_DIR names", relay.folder().display());
+    assert!(text(&restored.stdout).contains(&place), "{}", text(&restored.stdout));
     let checked = relay.command(&["ledger", "check"]);
     assert!(checked.status.success(), "{}", text(&checked.stdout));
     relay.restart(&publisher).await;
@@ -207,6 +210,14 @@ async fn a_restore_takes_a_sound_copy_of_this_release_and_no_relay_runs_meanwhil
     let mode = std::fs::metadata(folder.join("ledger.db")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(copy.exists());
+
+    let file = elsewhere.path().join("relay.toml");
+    std::fs::write(&file, format!("[ledger]\ndata_dir = {folder:?}\n")).unwrap();
+    let mut command = program();
+    command.args(["ledger", "restore", "--replace", "--config"]).args([&file, &copy]);
+    let restored = command.output().unwrap();
+    let place = format!("in {} now, the folder that {} names.", folder.display(), file.display());
+    assert!(text(&restored.stdout).contains(&place), "{}", text(&restored.stderr));
 }
 
 /// A copy of a relay that ran carries the mark of a run, but no run broke off.
