@@ -20,7 +20,7 @@ mod validate;
 mod vault;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -292,12 +292,14 @@ pub async fn serve_until(
     writeln!(out, "Its certificate authority: {}", sandbox.ca_file().display())?;
     // It knows only what this sandbox was sent, and goes with it.
     let ledger = tempfile::Builder::new().prefix("sandbox-ledger-").tempdir()?;
-    let trial = settings::trial_environment(ledger.path());
+    let page = free_address()?;
+    let trial = settings::trial_environment(ledger.path(), page);
     writeln!(out, "\nTo point a relay at it, paste this into another shell:\n")?;
     for (name, value) in sandbox.relay_environment().into_iter().chain(trial) {
         writeln!(out, "export {name}={}", settings::quoted(&value))?;
     }
     writeln!(out, "\nand start there: misp-sentinel-relay run")?;
+    writeln!(out, "The page of that relay: http://{page}/")?;
     let init = "misp-sentinel-relay init --config sandbox.toml --target sandbox";
     writeln!(out, "(or write it into a file first: {init})")?;
     let feed = settings::TRIAL_FEED;
@@ -315,6 +317,11 @@ pub async fn serve_until(
         )?;
     }
     Ok(())
+}
+
+/// Returns an address of this machine on which nobody listens now.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 fn app(world: Arc<World>) -> Router {

@@ -91,10 +91,13 @@ impl Default for Settings {
 /// The address of the feed of recorded events in a trial.
 pub(super) const TRIAL_FEED: &str = "127.0.0.1:50000";
 
-/// Returns what else a relay needs to be tried between the sandbox and the feed of recorded events.
-pub(super) fn trial_environment(ledger: &Path) -> [(String, String); 6] {
+/// Returns what else a relay needs to be tried between the sandbox and the feed of recorded events. `page`: where its
+/// page is to be.
+pub(super) fn trial_environment(ledger: &Path, page: SocketAddr) -> [(String, String); 7] {
     [
         ("MSR_LEDGER__DATA_DIR", ledger.display().to_string()),
+        // The usual port may be that of another relay on this machine.
+        ("MSR_ADMIN__LISTEN", page.to_string()),
         ("MSR_MISP__PUBLIC_URL", "https://misp.example".to_owned()),
         ("MSR_MISP__ZEROMQ__ENDPOINTS", format!("tcp://{TRIAL_FEED}")),
         // The recorded events are made of documentation addresses.
