@@ -211,8 +211,7 @@ impl Listeners {
 
 /// Returns the sources that are read, as the ledger knows them.
 fn read_sources(config: &Config) -> Vec<ReadSource<'_>> {
-    let sources = config.enabled_sources();
-    sources.map(|one| ReadSource { name: &one.name, has_key: one.rest.is_some() }).collect()
+    config.enabled_sources().map(ReadSource::from).collect()
 }
 
 /// Groups the targets into views. Targets with equal policy, identity and withdrawal share a view if they

@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::Ledger;
+use super::source_news::ReadSource;
 use super::sql::Result;
 use super::tables::counters::{self, ClockTime};
 use super::tables::{events, settings};
@@ -21,14 +22,6 @@ pub(super) const RESTORED: &str = "restored";
 /// Begins the name of the setting that holds until when a source was heard, Unix milliseconds. It exists while no relay
 /// reads the source.
 const HEARD_UNTIL: &str = "heard until ";
-
-/// A source that a run reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadSource<'s> {
-    pub name: &'s str,
-    /// Whether MISP can be asked, so that a catch-up finds what was missed while no relay ran.
-    pub has_key: bool,
-}
 
 impl Ledger {
     /// A run that reads these sources begins. If the last one did not end in order, or the ledger was restored, a gap of

@@ -103,7 +103,6 @@ pub use forget_source::ForgottenSource;
 pub use guard::{Held, Releasing};
 pub use judging::JudgingState;
 pub use lane::Lane;
-pub use last_run::ReadSource;
 pub use open::{OpenError, holder_of};
 pub use restore::{Restore, RestoreError};
 pub use resync::{Resync, ResyncPhase, may_empty};

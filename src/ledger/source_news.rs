@@ -10,7 +10,7 @@ use crate::pure::count::Count;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadSource<'s> {
     pub name: &'s str,
-    /// Whether MISP can be asked over REST.
+    /// Whether MISP can be asked over REST, so that a catch-up finds what the feed did not tell.
     pub has_key: bool,
 }
 

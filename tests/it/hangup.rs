@@ -138,7 +138,7 @@ fn a_port_in_use_is_told_once_with_its_setting_and_what_to_do() {
         // A log for machines has no line of another kind.
         let (_, told) = run_into(&taken, setting, "json");
         let line = |line| serde_json::from_str::<Value>(line).expect(line);
-        let last = told.lines().map(line).last().unwrap();
+        let last = told.lines().map(line).next_back().unwrap();
         assert_eq!((&last["event"], &last["why"]), (&"relay_stopped".into(), &why.into()));
         let hint = last["hint"].as_str().unwrap();
         assert!(remedies.iter().all(|remedy| hint.contains(remedy)), "{hint}");
