@@ -104,11 +104,10 @@ async fn tell(config: &mut Config, ledger: &Ledger, source: &str) -> anyhow::Res
     // The source may still be read: nothing becomes of the copy.
     let done = ledger.forget_source(&views, source, &[]).await?;
     let (events, _) = counts(source, done)?;
-    tell_altered(ledger, before, &format!("because {source} is forgotten")).await?;
-    for (target, before) in targets.iter().zip(held) {
-        let after = ledger.live_of_source(target, source).await?;
-        let ended = before.live.saturating_sub(after.live);
-        let (claimed, kept) = (before.of_source, before.of_source.saturating_sub(ended));
+    let why = format!("because {source} is forgotten");
+    let ended = tell_altered(ledger, before, &why).await?;
+    for (target, claimed) in targets.iter().zip(held) {
+        let kept = claimed.saturating_sub(ended.get(target).copied().unwrap_or_default());
         print(&format!(
             "{target}: other sources keep {kept} of {claimed} live indicators that {source} claims\n"
         ))?;

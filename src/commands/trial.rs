@@ -68,12 +68,18 @@ impl Trial {
 }
 
 /// Prints what each target would be sent because of the changes after `before`. `why` ends the sentence of the counts.
+/// Returns how many indicators would be withdrawn, by target.
 ///
 /// # Errors
 /// The copy cannot be read, or standard output is closed.
-pub(super) async fn tell_altered(ledger: &Ledger, before: i64, why: &str) -> anyhow::Result<()> {
+pub(super) async fn tell_altered(
+    ledger: &Ledger,
+    before: i64,
+    why: &str,
+) -> anyhow::Result<BTreeMap<String, i64>> {
+    let mut ended = BTreeMap::new();
     for target in ledger.targets().await? {
-        let mut counts: BTreeMap<Alteration, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<Alteration, i64> = BTreeMap::new();
         let mut second_forms = 0;
         let mut after = Uuid::nil();
         loop {
@@ -100,8 +106,9 @@ pub(super) async fn tell_altered(ledger: &Ledger, before: i64, why: &str) -> any
                 "{target}: {second_forms} of the new ones are URLs in the form that requests have: see convert.url_root\n"
             ))?;
         }
+        ended.insert(target, withdrawn);
     }
-    Ok(())
+    Ok(ended)
 }
 
 fn words(altered: &Altered) -> String {

@@ -12,15 +12,6 @@ use super::tables::wanted::{self, WITHDRAWN};
 use super::tables::{counters, reads};
 use super::{Ledger, Resync, ResyncPhase};
 
-/// The live indicators that a target should hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LiveOfSource {
-    /// All of them.
-    pub live: i64,
-    /// Those on observables that a source claims.
-    pub of_source: i64,
-}
-
 /// How an object is altered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Alteration {
@@ -62,16 +53,11 @@ impl Ledger {
         self.store_resync(source, &Resync { phase: ResyncPhase::Done, ..resync }).await
     }
 
-    /// How many live indicators a target should hold, and how many of them a source claims.
-    pub async fn live_of_source(&self, target: &str, source: &str) -> Result<LiveOfSource> {
+    /// How many of a target's live indicators a source claims.
+    pub async fn live_of_source(&self, target: &str, source: &str) -> Result<i64> {
         let (target, source) = (target.to_owned(), source.to_owned());
         self.read_long(move |tx| {
-            targets::with_view(tx, &target, |at| {
-                Ok(LiveOfSource {
-                    live: wanted::count_live_indicators_of(tx, at.view)?,
-                    of_source: wanted::count_live_of_source(tx, at.view, &source)?,
-                })
-            })
+            targets::with_view(tx, &target, |at| wanted::count_live_of_source(tx, at.view, &source))
         })
         .await
     }

@@ -111,12 +111,18 @@ fn shown(tx: &Transaction<'_>, attributes: &[Uuid]) -> Result<HashMap<Uuid, Arc<
 
 impl ShownCopy {
     fn of(AttributeCopy { event, timestamp, facts, object, .. }: &AttributeCopy) -> Self {
-        // What cannot be read is told by `ledger check`, and counts for nothing.
-        let ClaimFacts { tags, to_ids, object: around, .. } = facts.read().unwrap_or_default();
+        // `ledger check` tells what cannot be read. Here it may hold the strictest marking.
+        let ClaimFacts { tags, to_ids, object: around, .. } =
+            facts.read().unwrap_or_else(|_| unreadable());
         let siblings = around.map(|around| around.siblings);
         let (event, timestamp, object) = (event.clone(), *timestamp, *object);
         Self { event, tags, siblings, timestamp, object, to_ids }
     }
+}
+
+fn unreadable() -> ClaimFacts {
+    let red = TagFacts { name: "tlp:red".to_owned(), ..TagFacts::default() };
+    ClaimFacts { tags: vec![red], ..ClaimFacts::default() }
 }
 
 fn newer(claim: &ClaimRow, timestamp: i64, shown: &[ShownCopy], buried: &[Buried]) -> Vec<Newer> {

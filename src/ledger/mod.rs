@@ -94,7 +94,7 @@ pub use adopt::{AdoptError, Adopted};
 pub use backup::Backup;
 pub use catch_up::Head;
 pub use clock::SetBack;
-pub use copy::{Alteration, LiveOfSource};
+pub use copy::Alteration;
 pub use event_outcome::EventOutcome;
 pub use explain::Telling;
 pub use finding::Finding;

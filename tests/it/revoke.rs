@@ -137,7 +137,7 @@ async fn an_empty_ledger_does_not_start_unless_told_so() {
         let refused = scene.relay.command(&["run"]);
         let words = String::from_utf8(refused.stderr).unwrap();
         assert_eq!(refused.status.code(), Some(1), "{words}");
-        assert!(words.contains("--accept-duplicates") && words.contains("hint:"), "{words}");
+        assert!(words.contains("--accept-duplicates") && words.contains("\"hint\":"), "{words}");
     }
     scene.relay.options(&["--accept-duplicates"]);
     scene.relay.restart(&scene.publisher).await;

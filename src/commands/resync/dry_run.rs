@@ -21,7 +21,8 @@ pub(super) async fn dry_run(settings: &ConfigSource, scope: Scope) -> anyhow::Re
     let (reading, done) = read(&trial.config, scope).await?;
     let sources = reading.sources();
     let ledger = reading.end().await;
-    let told = tell_altered(&ledger, before, &format!("from {}", sources.join(", "))).await;
+    let told =
+        tell_altered(&ledger, before, &format!("from {}", sources.join(", "))).await.map(drop);
     ledger.close().await;
     told?;
     print(&format!("{done}\nNothing was sent, and the ledger is as it was.\n"))
