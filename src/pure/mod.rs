@@ -2,6 +2,7 @@
 //! the test `pure_rooms_touch_nothing_outside` checks every file of this folder.
 
 pub mod age;
+pub mod alert;
 pub mod backoff;
 pub mod convert;
 pub mod count;
