@@ -12,8 +12,8 @@ use super::tables::claims::Mistimed;
 use super::tables::counters::{self, ClockTime};
 use super::tables::reads::{self, LONGEST_WAIT};
 use super::tables::{
-    announced, delivered, events, gaps, held, inferred, queue, settings, sightings, suppressed,
-    tag_changes, targets, tombstones,
+    alert_cursors, announced, delivered, events, gaps, held, hits, inferred, own_sightings, queue,
+    settings, sightings, suppressed, tag_changes, targets, tombstones,
 };
 use super::{Lane, Ledger, Views};
 use crate::log_event::LogEvent;
@@ -172,11 +172,14 @@ fn put_right(tx: &Transaction<'_>, now: i64) -> Result<()> {
     delivered::bring_forward(tx, now, now)?;
     delivered::deletions::bring_forward(tx, now)?;
     // What counts ages.
+    alert_cursors::not_after(tx, now)?;
     announced::not_after(tx, now)?;
     delivered::not_after(tx, now)?;
     events::not_after(tx, now)?;
     gaps::not_after(tx, now)?;
     held::not_after(tx, now)?;
+    hits::not_after(tx, now)?;
+    own_sightings::bring_forward(tx, now)?;
     inferred::not_after(tx, now)?;
     reads::not_after(tx, now)?;
     sightings::not_after(tx, now)?;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::elsewhere::{Newer, ShownCopy};
 use super::full_claims::{FullClaim, KnownEvents, claims_of};
 use super::generations::Generations;
+use super::hit_words;
 use super::lookup::{LookedUp, look_up};
 use super::merge::merge;
 use super::sources::Sources;
@@ -67,6 +68,8 @@ impl Ledger {
             // Where something claims the value, its story tells where the indicator stands.
             if attributes.is_empty() {
                 notes.extend(ended(tx, &views, &observables, telling)?);
+                let keys = observables.iter().map(|one| views.object_key(one));
+                notes.extend(hit_words::of_observables(tx, keys)?);
             }
             for attributes in attributes.chunks(CHUNK) {
                 for story in stories(tx, &views, attributes, telling)? {
@@ -144,6 +147,7 @@ fn stories(
     for one in attributes {
         let Some(mut story) = background.story(one, &told) else { continue };
         story.notes = held_note(tx, one)?.into_iter().collect();
+        story.notes.extend(hit_words::of_attribute(tx, one)?);
         stories.push(story);
     }
     Ok(stories)

@@ -29,6 +29,8 @@ mod full_claims;
 mod generations;
 mod guard;
 mod guessed;
+mod hit_words;
+mod hits;
 mod judged;
 mod judgement;
 mod judging;
@@ -40,6 +42,7 @@ mod merge;
 mod narrow;
 mod notices;
 mod open;
+mod own_sightings;
 mod owner;
 mod picks;
 mod prune;
@@ -101,9 +104,11 @@ pub use finding::Finding;
 pub use forget::Forgotten;
 pub use forget_source::ForgottenSource;
 pub use guard::{Held, Releasing};
+pub use hits::RecordedHits;
 pub use judging::JudgingState;
 pub use lane::Lane;
 pub use open::{OpenError, holder_of};
+pub use own_sightings::{TellingRules, Told};
 pub use restore::{Restore, RestoreError};
 pub use resync::{Resync, ResyncPhase, may_empty};
 pub use room::{Given, Room};
@@ -120,6 +125,8 @@ pub use tables::delivered::deletions::Deletable;
 pub use tables::delivered::mending::{Deviation, Stray};
 pub use tables::delivered::requests::{RejectedObject, SentVersion};
 pub use tables::gaps::{GapStatus, OpenGap};
+pub use tables::hits::HitsOfTarget;
+pub use tables::own_sightings::{DueSighting, OwnSightingCounts};
 pub use tables::pending::{Altered, Pending, PendingPage};
 pub use tables::queue::OpenChange;
 pub use tables::reads::{
@@ -168,6 +175,8 @@ struct Shared {
     changed: Notify,
     /// Wakes the task that reads over REST after something was asked for.
     asked: Notify,
+    /// Wakes what tells hits to MISP.
+    hit: Notify,
     /// Counts, by source, notices about events that the ledger does not know. They may concern an event that is being read for the
     /// first time.
     strange: Mutex<BTreeMap<String, i64>>,
@@ -196,6 +205,7 @@ impl Shared {
         Self {
             changed: Notify::new(),
             asked: Notify::new(),
+            hit: Notify::new(),
             strange: Mutex::new(BTreeMap::new()),
             arriving: AtomicUsize::new(0),
             failed: Mutex::new(None),

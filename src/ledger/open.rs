@@ -27,6 +27,9 @@ const ADDED_INDICES: &str =
     "CREATE INDEX IF NOT EXISTS tombstones_by_attribute ON tombstones (attribute);
      CREATE INDEX IF NOT EXISTS sightings_by_attribute ON sightings (attribute);";
 
+/// The line of the schema from which on its tables came with a later release than version 1.
+const ADDED_TABLES: &str = "-- What alerts of a target told of our indicators.";
+
 /// What SQLite keeps of the file in memory, KiB: the writer's, and each reader's.
 const WRITER_CACHE: i64 = 8_000;
 const READER_CACHE: i64 = 1_000;
@@ -151,7 +154,17 @@ fn add_what_is_new(writer: &Connection) -> Result<()> {
         }
         other => other?,
     }
-    writer.run(ADDED_INDICES)
+    writer.run(ADDED_INDICES)?;
+    add_tables(writer)
+}
+
+/// Adds the tables that an older file lacks, as the schema has them.
+fn add_tables(writer: &Connection) -> Result<()> {
+    // What stands behind the tables fills new files alone.
+    let added = SCHEMA.split_once(ADDED_TABLES).map_or("", |(_, added)| added);
+    let tables = added.split_once("INSERT INTO").map_or(added, |(tables, _)| tables);
+    let tables = tables.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS");
+    writer.run(&tables.replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS"))
 }
 
 /// Refuses a file that this release does not read.
@@ -243,12 +256,15 @@ mod tests {
         older
             .run(
                 "ALTER TABLE wanted DROP COLUMN tlp; DROP INDEX tombstones_by_attribute;
-                 DROP INDEX sightings_by_attribute",
+                 DROP INDEX sightings_by_attribute; DROP TABLE hits; DROP TABLE alert_cursors;
+                 DROP TABLE own_sightings",
             )
             .unwrap();
         drop(older);
         Ledger::open(&config).await.unwrap().close().await;
         let newer = Connection::open(&path, Options { fsync: false, cache: 1_000 }).unwrap();
         newer.run("SELECT tlp FROM wanted; DROP INDEX sightings_by_attribute").unwrap();
+        newer.run("DROP INDEX hits_by_age; DROP TABLE alert_cursors").unwrap();
+        newer.run("DROP INDEX own_sightings_due").unwrap();
     }
 }

@@ -3,9 +3,12 @@
 use uuid::Uuid;
 
 use super::Ledger;
+use super::own_sightings::DAY;
 use super::owner::Unit;
 use super::sql::Result;
-use super::tables::{announced, delivered, events, inferred, tag_changes, tombstones, wanted};
+use super::tables::{
+    announced, delivered, events, hits, inferred, own_sightings, tag_changes, tombstones, wanted,
+};
 
 /// Rows per transaction.
 const STEP: i64 = 1_000;
@@ -15,6 +18,9 @@ const MAX_TAG_CHANGES: i64 = 200_000;
 
 /// The newest tombstones that are kept.
 const MAX_TOMBSTONES: i64 = 1_000_000;
+
+/// How long hits and their sightings are kept, days: a year can be compared with the one before.
+const HITS_KEPT: i64 = 400;
 
 /// How far a step of deleting withdrawn objects came.
 #[derive(Debug, Default)]
@@ -47,6 +53,16 @@ impl Ledger {
         }
         self.write(move |unit| inferred::forget_older(unit, inferred)).await?;
         Ok(forgotten as u64)
+    }
+
+    /// Forgets hits, and what became of their sightings, that are older than [`HITS_KEPT`] at `now`.
+    pub(super) async fn forget_hits(&self, now: i64) -> Result<u64> {
+        let before = now.saturating_sub(HITS_KEPT * DAY);
+        let forget = move |unit: &Unit<'_>| {
+            let hits = hits::forget_older(unit, before, STEP)?;
+            Ok(hits + own_sightings::forget_older(unit, before.div_euclid(DAY), STEP)?)
+        };
+        Ok(self.write_step(forget).await? as u64)
     }
 
     /// Deletes withdrawn objects whose withdrawal every target had taken before `before`, among the next ones after

@@ -370,4 +370,56 @@ CREATE TABLE event_tags (
 );
 CREATE INDEX event_tags_by_tag ON event_tags (source, tag);
 
+-- What alerts of a target told of our indicators.
+CREATE TABLE hits (
+    -- The relay's own number of the hit, which grows: what makes sightings of hits has come so far.
+    number     INTEGER NOT NULL PRIMARY KEY,
+    target     TEXT NOT NULL,
+    -- `SystemAlertId`.
+    alert      TEXT NOT NULL,
+    -- The indicator: an object of `wanted`, and the key of its claims.
+    object     BLOB NOT NULL,
+    observable BLOB NOT NULL,
+    -- `AlertName`, which people choose.
+    rule       TEXT NOT NULL,
+    first_seen BIGINT NOT NULL,
+    last_seen  BIGINT NOT NULL,
+    heard_at   BIGINT NOT NULL,
+    UNIQUE (target, alert, object)
+);
+CREATE INDEX hits_by_observable ON hits (observable);
+CREATE INDEX hits_by_age ON hits (heard_at);
+
+-- Until when the alerts of a target were read.
+CREATE TABLE alert_cursors (
+    target TEXT NOT NULL PRIMARY KEY,
+    value  BIGINT NOT NULL
+);
+
+-- The sightings that hits are told by to MISP. One is due until MISP took it (`sighting`) or it is refused for good
+-- (`refused`).
+CREATE TABLE own_sightings (
+    source       TEXT NOT NULL,
+    attribute    BLOB NOT NULL,
+    target       TEXT NOT NULL,
+    -- Of UTC, since 1970.
+    day          BIGINT NOT NULL,
+    attribute_id BIGINT NOT NULL,
+    -- What the sighting says: its time, Unix seconds, and its source. A repeat says the same.
+    seen_at      BIGINT NOT NULL,
+    said_by      TEXT NOT NULL,
+    -- When it is tried next, and how often it was.
+    due_at       BIGINT NOT NULL,
+    attempts     BIGINT NOT NULL DEFAULT 0,
+    -- MISP was asked, and its answer is not known.
+    doubt        BOOLEAN NOT NULL DEFAULT FALSE,
+    -- MISP's uuid of it.
+    sighting     BLOB,
+    -- Why it is refused for good.
+    refused      TEXT,
+    PRIMARY KEY (source, attribute, target, day)
+);
+CREATE INDEX own_sightings_due ON own_sightings (source, due_at) WHERE sighting IS NULL AND refused IS NULL;
+CREATE INDEX own_sightings_by_age ON own_sightings (day);
+
 INSERT INTO counters (name, value) VALUES ('change', 0), ('event', 0), ('opened', 0), ('clock', 0), ('clock jumped', 0);

@@ -17,7 +17,7 @@ use super::tables::{delivered, queue, wanted};
 use super::{Lane, Ledger, Views, register};
 
 /// The setting that remembers the namespace of all ids.
-const NAMESPACE: &str = "namespace";
+pub(super) const NAMESPACE: &str = "namespace";
 
 impl Ledger {
     /// Whether the ledger can know which ids are used up.

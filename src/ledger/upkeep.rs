@@ -91,6 +91,7 @@ impl Upkeep {
             );
         }
         let mut changed = ledger.forget_notes(ago(self.remember), ago(self.inferred)).await?;
+        changed += ledger.forget_hits(now).await?;
         changed += self.forget_withdrawn(ledger, ago(self.remember)).await?;
         let (next, forgotten) = ledger.forget_sightings(self.sightings, ago(self.remember)).await?;
         self.sightings = next;

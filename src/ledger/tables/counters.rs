@@ -8,6 +8,10 @@ statements! {
         "UPDATE counters SET value = value + 1 WHERE name = 'change' RETURNING value";
     NEXT_EVENT() =
         "UPDATE counters SET value = value + 1 WHERE name = 'event' RETURNING value";
+    // A ledger of an earlier release has counted none.
+    NEXT_HIT() = "INSERT INTO counters (name, value) VALUES ('hit', 1)
+        ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value";
+    LAST_HIT() = "SELECT value FROM counters WHERE name = 'hit'";
     LAST_CHANGE() = "SELECT value FROM counters WHERE name = 'change'";
     // A number that is in use must not be given again: objects of the old change would count for the new one.
     RAISE_CHANGE() = "UPDATE counters SET value = (SELECT COALESCE(MAX(change), 0) FROM wanted)
@@ -43,6 +47,17 @@ pub(in crate::ledger) fn next_change(tx: &Transaction<'_>) -> Result<i64> {
 /// Counts a new event; returns its number.
 pub(super) fn next_event(tx: &Transaction<'_>) -> Result<i64> {
     tx.row(&NEXT_EVENT, &values![])?.ok_or(SqlError::NoRow)
+}
+
+/// Counts a new hit; returns its number.
+pub(super) fn next_hit(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&NEXT_HIT, &values![])?.ok_or(SqlError::NoRow)
+}
+
+/// The number of the last hit; 0: there was none.
+pub(super) fn last_hit(tx: &Transaction<'_>) -> Result<i64> {
+    let last: Option<i64> = tx.row(&LAST_HIT, &values![])?;
+    Ok(last.unwrap_or_default())
 }
 
 pub(in crate::ledger) fn last_change(tx: &Transaction<'_>) -> Result<i64> {

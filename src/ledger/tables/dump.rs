@@ -46,6 +46,9 @@ tables! {
     INFERRED = "inferred" "*";
     SIGHTINGS = "sightings" "*";
     DECAY = "decay" "*";
+    HITS = "hits" "*";
+    ALERT_CURSORS = "alert_cursors" "*";
+    OWN_SIGHTINGS = "own_sightings" "*";
     SUPPRESSED = "suppressed" "*";
     SUPPRESSED_SPELLINGS = "suppressed_spellings" "*";
 }
@@ -54,11 +57,12 @@ tables! {
 const JSON: [&str; 4] = ["facts", "skipped", "summary", "body"];
 
 /// Columns that hold a flag, which SQLite keeps as a number.
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "attached",
     "confirm",
     "context",
     "decayed",
+    "doubt",
     "ids_only",
     "local",
     "publication",

@@ -3,6 +3,7 @@
 //! changes. What joins tables for reading alone has a file with the name of what it reads: [`pending`],
 //! [`standings`], [`invariants`] and [`dump`]. [`of_source`] deletes what all of them hold of a source.
 
+pub(super) mod alert_cursors;
 pub(super) mod announced;
 pub(super) mod claims;
 pub(super) mod counters;
@@ -14,10 +15,12 @@ pub(super) mod event_tags;
 pub(super) mod events;
 pub(super) mod gaps;
 pub(super) mod held;
+pub(super) mod hits;
 pub(super) mod inferred;
 pub(super) mod invariants;
 pub(super) mod keys;
 pub(super) mod of_source;
+pub(super) mod own_sightings;
 pub(super) mod packed;
 pub(super) mod pending;
 pub(super) mod queue;

@@ -20,6 +20,7 @@ statements! {
     DELETE_HELD(Text) = "DELETE FROM held WHERE source = $1";
     DELETE_INFERRED(Text) = "DELETE FROM inferred WHERE source = $1";
     DELETE_SIGHTINGS(Text) = "DELETE FROM sightings WHERE source = $1";
+    DELETE_OWN_SIGHTINGS(Text) = "DELETE FROM own_sightings WHERE source = $1";
     DELETE_DECAY(Text) = "DELETE FROM decay WHERE source = $1";
     DELETE_TAG_CHANGES(Text) = "DELETE FROM tag_changes WHERE source = $1";
     DELETE_EVENT_TAGS(Text) = "DELETE FROM event_tags WHERE source = $1";
@@ -51,7 +52,7 @@ pub(in crate::ledger) fn delete_event(
 
 /// Deletes all else that is known of a source.
 pub(in crate::ledger) fn delete_rest(tx: &Transaction<'_>, source: &str) -> Result<()> {
-    let of_tables: [&Statement; 11] = [
+    let of_tables: [&Statement; 12] = [
         &DELETE_TOMBSTONES,
         &DELETE_ANNOUNCED,
         &DELETE_GAPS,
@@ -60,6 +61,7 @@ pub(in crate::ledger) fn delete_rest(tx: &Transaction<'_>, source: &str) -> Resu
         &DELETE_HELD,
         &DELETE_INFERRED,
         &DELETE_SIGHTINGS,
+        &DELETE_OWN_SIGHTINGS,
         &DELETE_DECAY,
         &DELETE_TAG_CHANGES,
         &DELETE_EVENT_TAGS,

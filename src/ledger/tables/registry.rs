@@ -20,6 +20,7 @@ macro_rules! files {
 }
 
 static FILES: &[(&str, &[&Statement])] = files![
+    alert_cursors,
     announced,
     claims,
     claims::copies,
@@ -41,9 +42,11 @@ static FILES: &[(&str, &[&Statement])] = files![
     events::unfinished,
     gaps,
     held,
+    hits,
     inferred,
     invariants,
     of_source,
+    own_sightings,
     pending,
     queue,
     reads,
@@ -55,6 +58,7 @@ static FILES: &[(&str, &[&Statement])] = files![
     targets,
     tombstones,
     wanted,
+    wanted::at_target,
     wanted::context,
     wanted::counts,
     wanted::indicators,

@@ -3,12 +3,14 @@
 //! `refresh` and `context` (result of the claims), `verify/mend` (findings in Sentinel), `register` and `start`
 //! (targets, views), `prune` and `forget` (clearing up).
 
+pub(super) mod at_target;
 pub(super) mod context;
 pub(super) mod counts;
 pub(super) mod indicators;
 pub(super) mod views;
 pub(super) mod withdrawn;
 
+pub(in crate::ledger) use at_target::{IndicatorAtTarget, by_id, by_observable};
 pub(in crate::ledger) use context::{
     ContextSaid, NewContext, Relationship, context_said, hand_over, relationships_from,
     relationships_of, said_later, store_context,
