@@ -28,6 +28,9 @@ pub mod misp_api;
 
 pub mod intake;
 
+// Back to MISP: hits.
+pub mod telling;
+
 // Out to Microsoft.
 pub mod azure;
 

@@ -135,6 +135,15 @@ pub enum LogEvent {
     ResyncProgress,
     /// A full resync has read and compared all events: what was new, changed, gone and skipped.
     ResyncDone,
+    // Hits.
+    /// MISP was told that an attribute was hit at a target.
+    SightingTaken,
+    /// MISP refuses the sighting of an attribute for good: `why` are its words. It is not tried again.
+    SightingRefused,
+    /// MISP cannot be told of hits; `error` is the remedy. They are told later. Told at a change, and once a minute.
+    SightingsFailing,
+    /// MISP takes sightings again.
+    SightingsRecovered,
     // Warninglists.
     /// MISP's warninglists cannot be read. The last ones stay in force.
     WarninglistsFailing,

@@ -93,6 +93,11 @@ declare! {
     caught_up_at(source; seconds: f64) = Gauge "rest_last_catch_up_timestamp_seconds" Seconds: "Unix time of the end of the last catch-up";
     resynced_at(source; seconds: f64) = Gauge "rest_last_resync_timestamp_seconds" Seconds: "Unix time of the end of the last resync of everything";
     gap_of(intake, reason) = Counter "gaps_total" Count: "Times at which something may have been missed";
+    /// Something that an alert of a target named was a `new` or `known` hit, or `dropped`.
+    pub hits(target, outcome; count: u64) = Counter "hits_total" Count: "What alerts named: new hits of indicators, known ones, and dropped because it is no indicator that the target holds or held";
+    /// A sighting was `taken` by MISP, `refused` for good, or `put_off`.
+    pub sighting_told(source, outcome) = Counter "sightings_total" Count: "Attempts to tell MISP of hits: taken, refused for good, or put_off";
+    pub sightings_due(source; due: f64) = Gauge "due_sightings" Count: "Sightings of hits that MISP has not been told yet";
     pub gaps_open(; gaps: f64) = Gauge "open_gaps" Count: "Times at which something may have been missed, which nothing has healed yet";
     /// A snapshot of an event was `applied`, `unchanged`, `refused` and so on.
     pub event_read(outcome) = Counter "events_total" Count: "Snapshots of events: applied, unchanged, stale, deleted, refused, read (over REST) or overtaken";
@@ -381,6 +386,9 @@ mod tests {
         warninglists_read(at);
         gap("webhook", GapReason::Silent);
         gaps_open(1.0);
+        hits("soc", "new", 1);
+        sighting_told("misp", "taken");
+        sightings_due("misp", 0.0);
         event_read("applied");
         claims("new", 3);
         skipped("deleted", 2);

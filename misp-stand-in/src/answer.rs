@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::body;
 use super::fault::RestFault;
+use super::key::Key;
 use super::model::Event;
 use super::render::{self, Shown};
 use super::search::Found;
-use super::server::Key;
 use super::wire::Json;
 
 const NO_KEY: &str = "Authentication failed. Please make sure you pass the API key of an API enabled user along in the Authorization header.";
@@ -150,6 +150,7 @@ pub(super) fn user(key: &Key) -> Response {
             "perm_audit": true,
             "perm_auth": key.may_search,
             "perm_site_admin": key.site_admin,
+            "perm_sighting": key.role_may_sight(),
             "enforce_rate_limit": false,
             "rate_limit_count": "0",
             "permission": if key.site_admin { "3" } else { "0" },
@@ -176,7 +177,7 @@ pub(super) fn version(key: &Key) -> Response {
         "version": "2.5.1",
         "pymisp_recommended_version": "2.5.1",
         "perm_sync": key.site_admin,
-        "perm_sighting": key.site_admin,
+        "perm_sighting": key.role_may_sight(),
         "perm_galaxy_editor": key.site_admin,
         "perm_analyst_data": key.site_admin,
         "uuid": "5f0c7b4e-1111-4222-8333-c0ffee000001",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::server::Key;
+use super::key::Key;
 use super::spoilt::Spoilt;
 
 /// What happens to a REST request instead of, or beside, its ordinary treatment.

@@ -119,6 +119,35 @@ impl Frame {
         })
     }
 
+    /// `misp_json_sighting`. `row`: the sighting as answers have it.
+    pub(super) fn sighting(
+        event: &Event,
+        attribute: &Attribute,
+        row: &serde_json::Value,
+        action: &str,
+    ) -> Self {
+        let mut row = row.clone();
+        if let Some(row) = row.as_object_mut() {
+            let organisation = event.organisation.id.to_string();
+            let of_event = serde_json::json!({
+                "id": event.id.to_string(), "uuid": event.uuid, "orgc_id": organisation,
+                "org_id": organisation, "info": event.info,
+                "Orgc": {"name": event.organisation.name},
+            });
+            let of_attribute = serde_json::json!({
+                "id": attribute.id.to_string(), "uuid": attribute.uuid, "type": attribute.kind,
+                "category": attribute.category, "to_ids": attribute.to_ids,
+                "value": attribute.value,
+            });
+            row.insert("Event".to_owned(), of_event);
+            row.insert("Attribute".to_owned(), of_attribute);
+        }
+        Self::new("misp_json_sighting", |json| {
+            json.raw(r#"{"Sighting":"#).raw(&row.to_string());
+            end(json, action);
+        })
+    }
+
     /// `misp_json_self`, which MISP sends when nothing else was sent for 10 s.
     #[must_use]
     pub fn heartbeat(uptime: u64) -> Self {

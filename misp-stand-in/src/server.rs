@@ -19,9 +19,11 @@ use uuid::Uuid;
 use super::answer;
 use super::connection::Connections;
 use super::fault::{Chance, Faults, RestFault};
+use super::key::Key;
 use super::render::Shown;
 use super::search::Search;
 use super::settings;
+use super::sightings;
 use super::store::Misp;
 use super::warninglists;
 
@@ -34,19 +36,6 @@ const LONGEST_REQUEST: usize = 64 << 20;
 pub struct MispSettings {
     pub listen: SocketAddr,
     pub keys: Vec<Key>,
-}
-
-/// A key and whose it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
-    pub key: String,
-    pub user_id: u64,
-    pub org_id: u64,
-    pub role_id: u64,
-    /// Sees everything; others do not see distribution 0 and sharing groups of other organisations.
-    pub site_admin: bool,
-    /// `perm_auth`: whether the role may use keys at all.
-    pub may_search: bool,
 }
 
 /// A request that arrived.
@@ -102,39 +91,6 @@ impl Default for MispSettings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             keys: vec![Key::site_admin("SiteAdministratorsKeyOfTheMispStandIn000")],
         }
-    }
-}
-
-impl Key {
-    /// Of the first user, who sees everything.
-    #[must_use]
-    pub fn site_admin(key: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            user_id: 1,
-            org_id: 1,
-            role_id: 1,
-            site_admin: true,
-            may_search: true,
-        }
-    }
-
-    /// Of a user of another organisation with the role "Read Only".
-    #[must_use]
-    pub fn read_only(key: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            user_id: 2,
-            org_id: 2,
-            role_id: 6,
-            site_admin: false,
-            may_search: true,
-        }
-    }
-
-    /// Whose eyes an answer is for; `None` sees all.
-    fn reader(&self) -> Option<u64> {
-        (!self.site_admin).then_some(self.org_id)
     }
 }
 
@@ -341,6 +297,13 @@ fn ask(misp: &Misp, key: &Key, head: &Parts, body: &Bytes, fault: &RestFault) ->
         }
         (&Method::GET, _) if path.starts_with("/warninglists/") => {
             warninglists::answer(misp, path, fault)
+        }
+        (&Method::POST, _) if path.starts_with("/sightings/add") => match parameters(head, body) {
+            Ok(asked) => sightings::add(misp, key, path, &asked),
+            Err(problem) => answer::error(405, problem, path),
+        },
+        (&Method::POST, _) if path.starts_with("/sightings/listSightings/") => {
+            sightings::list(misp, path)
         }
         _ => answer::error(404, "Not Found", path),
     }

@@ -4,7 +4,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::answer;
-use super::server::Key;
+use super::key::Key;
 use super::store::Misp;
 
 impl Misp {

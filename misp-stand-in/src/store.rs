@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::frame::Frame;
 use super::model::{Attribute, Audience, Event, NewAttribute, NewEvent, NewObject, Object, Tag};
+use super::sightings::Sighting;
 use super::warninglists::Warninglist;
 
 /// MISP: a handle that is cheap to clone.
@@ -46,6 +47,10 @@ pub(super) struct Store {
     pub(super) warninglists: BTreeMap<u64, Warninglist>,
     /// Settings that are off.
     pub(super) off: BTreeSet<String>,
+    /// In the order of their numbers.
+    pub(super) sightings: Vec<Sighting>,
+    /// What MISP published of them since somebody looked.
+    pub(super) sighting_frames: Vec<Frame>,
     pub(super) last_event: u64,
     pub(super) last_attribute: u64,
     pub(super) last_object: u64,
@@ -62,6 +67,8 @@ impl Misp {
             tags: HashMap::new(),
             warninglists: BTreeMap::new(),
             off: BTreeSet::new(),
+            sightings: Vec::new(),
+            sighting_frames: Vec::new(),
             last_event: 0,
             last_attribute: 0,
             last_object: 0,

@@ -90,6 +90,9 @@ async fn ledger(watched: &Services, relay: &RelayStatus) -> SqlResult<()> {
     let Services { ledger, .. } = watched;
     let WaitingCounts { reads, held, suppressed, gaps } = ledger.waiting().await?;
     metrics::reads_waiting(reads as f64);
+    for counts in ledger.own_sighting_counts().await? {
+        metrics::sightings_due(&counts.source, counts.due as f64);
+    }
     metrics::claims_held(held as f64);
     metrics::values_suppressed(suppressed as f64);
     metrics::gaps_open(gaps as f64);

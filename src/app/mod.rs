@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Commands;
 use crate::admin::control::{self, ControlSocket};
 use crate::compare::Readback;
-use crate::config::{Config, Mode, Target};
+use crate::config::{Config, Mode, Source, Target};
 use crate::deliver::{self, Health, Sender};
 use crate::intake::zmq::ZeroMqStatus;
 use crate::ledger::{
@@ -146,6 +146,7 @@ impl Relay {
         // Before anything runs, so that no sender is ahead of it.
         ledger.begin_judging(&views).await.context("read what must be judged anew")?;
         // A start that fails before this line has received nothing, so it leaves no gap behind.
+        tell_hits(&config, &ledger).await?;
         ledger.begin_run(&read_sources(&config), Ledger::now()).await?;
         Ok(Self { config, ledger, views, sources, senders, health, readback, listeners })
     }
@@ -207,6 +208,14 @@ impl Listeners {
             control: control::bind(&config.ledger.data_dir)?,
         })
     }
+}
+
+/// Names to the ledger which sources are told of hits from now on.
+async fn tell_hits(config: &Config, ledger: &Ledger) -> anyhow::Result<()> {
+    let is_told = |source: &&Source| source.enabled && source.telling.is_some();
+    let (told, others): (Vec<&Source>, Vec<&Source>) = config.sources.iter().partition(is_told);
+    let names = |sources: Vec<&Source>| sources.iter().map(|one| one.name.clone()).collect();
+    ledger.tell_hits_to(names(told), names(others)).await.context("note who is told of hits")
 }
 
 /// Returns the sources that are read, as the ledger knows them.

@@ -38,6 +38,8 @@ fn of_source(source: &Source) {
     source.zeromq.endpoints.iter().for_each(|feed| of_feed(feed));
     let outcomes = RestError::VARIANTS.iter().chain([&"answered"]);
     outcomes.for_each(|outcome| begin::rest_request(&source.name, outcome));
+    let told = ["taken", "refused", "put_off"].iter().filter(|_| source.telling.is_some());
+    told.for_each(|outcome| begin::sighting_told(&source.name, outcome));
 }
 
 fn of_feed(feed: &str) {
@@ -61,6 +63,7 @@ fn of_target(target: &str) {
         begin::time_to_accepted(target, lane);
     }
     UploadOutcome::VARIANTS.iter().for_each(|word| begin::request_outcome(target, word));
+    ["new", "known", "dropped"].iter().for_each(|outcome| begin::hits(target, outcome));
     begin::request_time(target);
     begin::rejected(target);
     begin::withdrawn(target);

@@ -18,6 +18,7 @@ use crate::intake::webhook::SourceWebhook;
 use crate::intake::zmq::{self, ZeroMqStatus};
 use crate::ledger::{Ledger, Upkeep, Views, Writer, WriterSettings};
 use crate::notice::Notice;
+use crate::telling::Teller;
 
 /// A source whose parts are built.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct SourceParts {
     /// `None` without a key.
     rest: Option<RestIntake>,
     writer: WriterSettings,
+    /// `None` where MISP is told of no hits.
+    teller: Option<Teller>,
     /// Names the source in the log, where there are several.
     span: Span,
 }
@@ -68,6 +71,7 @@ impl SourceParts {
             notices,
             rest,
             writer,
+            teller: teller(source, ledger)?,
             span: span(config, source),
         })
     }
@@ -98,6 +102,12 @@ impl SourceParts {
     }
 }
 
+/// Builds what tells a MISP of hits, if it has the keys for it.
+fn teller(source: &Source, ledger: &Ledger) -> anyhow::Result<Option<Teller>> {
+    let both = source.rest.as_ref().zip(source.telling.as_ref());
+    Ok(both.map(|(rest, telling)| Teller::new(rest, telling, ledger.clone())).transpose()?)
+}
+
 /// Returns the upkeep of the ledger for which these sources write.
 pub(super) fn upkeep(sources: &[SourceParts]) -> Upkeep {
     let writers: Vec<WriterSettings> = sources.iter().map(|one| one.writer.clone()).collect();
@@ -121,7 +131,7 @@ impl SourceParts {
         upkeep: Option<Upkeep>,
         groups: &mut Groups<'_>,
     ) {
-        let Self { source, inbox, notices, feed, rest, writer, span } = self;
+        let Self { source, inbox, notices, feed, rest, writer, teller, span } = self;
         let stop = groups.stop;
         // The writer ends when the last intake drops its end of the inbox, so none is kept here.
         let feeding = hear(source.zeromq, inbox, feed, stop.clone());
@@ -129,6 +139,10 @@ impl SourceParts {
         if let Some(asking) = rest {
             let asking = asking.run(stop.clone()).map(Ok);
             groups.intakes.spawn(named("REST intake", asking).instrument(span.clone()));
+        }
+        if let Some(teller) = teller {
+            let telling = teller.run(stop.clone()).map(Ok);
+            groups.intakes.spawn(named("sightings", telling).instrument(span.clone()));
         }
         let writing = Writer::new(ledger.clone(), Arc::clone(views), writer, upkeep, notices);
         groups.writers.spawn(named("writer", writing.run().map(Ok)).instrument(span));

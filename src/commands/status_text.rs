@@ -7,8 +7,8 @@ use crate::admin::{SendingStatus, SourceStatus, Status};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{
-    GapStatus, JudgingState, LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, Room,
-    SetBack, SourceNews, TargetMode, TargetStatus,
+    GapStatus, HitsOfTarget, JudgingState, LedgerStatus, ListsState, OwnSightingCounts, Refusal,
+    ResyncPhase, ResyncStatus, Room, SetBack, SourceNews, TargetMode, TargetStatus,
 };
 use crate::pure::age::{age, ago, ahead};
 use crate::pure::count::Count;
@@ -342,7 +342,21 @@ impl StatusPage {
             vec![source, intake, reason, gap.times.to_string(), since, until]
         });
         let rows: Vec<_> = rows.collect();
+        self.hits(ledger);
         self.table("Gaps of|Intake|Reason|Times|First|Last", &rows, &[3]);
+    }
+
+    fn hits(&mut self, ledger: &LedgerStatus) {
+        for HitsOfTarget { target, hits, observables, last_seen } in &ledger.hits {
+            let last = self.ago_millis(*last_seen);
+            let (hits, values) = (Count(*hits, "hit"), Count(*observables, "value"));
+            self.line(&format!("  Hits at {target}: {hits} of {values}, the last {last}"));
+        }
+        for OwnSightingCounts { source, due, taken, refused } in &ledger.own_sightings {
+            self.line(&format!(
+                "  Sightings of hits for {source}: {due} due, {taken} taken, {refused} refused for good"
+            ));
+        }
     }
 
     fn ago(&self, time: Option<DateTime<Utc>>) -> String {

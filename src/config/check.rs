@@ -11,6 +11,7 @@ use super::listeners;
 use super::mistake::Problem;
 use super::reader::Reader;
 use super::secret::Secret;
+use super::sightings;
 use super::unreadable::why_unreadable;
 use super::values::uuid;
 use super::{Config, Proof, Rest, Source, Target, Webhook};
@@ -43,6 +44,10 @@ fn of_source(source: &Source, config: &Config, reader: &mut Reader) {
     order_of_source(source, reader);
     files(source, reader);
     search(source, reader);
+    if let Some(telling) = &source.telling {
+        let targets = config.targets.iter().map(|target| target.name.as_str());
+        sightings::check(telling, source.rest.is_some(), targets, reader);
+    }
 }
 
 fn intakes(source: &Source, reader: &mut Reader) {

@@ -26,6 +26,7 @@ mod rest;
 mod schedule;
 mod secret;
 mod section;
+mod sightings;
 mod source;
 mod target;
 mod tenants;
@@ -53,6 +54,7 @@ pub use mistake::{Mistake, Mistakes, Problem, SettingOrigin};
 pub use rest::Rest;
 pub use schedule::Schedule;
 pub use secret::{FoundSecrets, READ_AGAIN, Secret, SharedSecret, Vault, VaultSecret};
+pub use sightings::{LONGEST_SOURCE, Telling};
 pub use source::{OnUnpublish, Plain, Source, TlsFiles, WarninglistRules, Webhook, ZeroMq};
 pub use warnings::warnings;
 

@@ -14,6 +14,7 @@ use super::mistake::Problem;
 use super::reader::Reader;
 use super::rest::{self, Rest};
 use super::section::section;
+use super::sightings::{self, Telling};
 use super::values::{GIB, KIB, fitting};
 use super::{Schedule, Secret};
 
@@ -47,6 +48,8 @@ section! {
         search: Map<String, Value> = rest::search,
         /// When a full resync starts by itself. `None`: never.
         resync at "misp.resync.schedule": Option<Schedule> = schedule,
+        /// How it is told of hits. `None` without `misp.sightings.key`.
+        telling: Option<Telling> = |reader, _| sightings::read(reader),
         warninglists: WarninglistRules = |reader, _| WarninglistRules::read(reader),
     }
 }

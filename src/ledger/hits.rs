@@ -11,6 +11,7 @@ use super::start::NAMESPACE;
 use super::tables::hits::{self, HitsOfTarget, NewHit};
 use super::tables::wanted::{self, IndicatorAtTarget};
 use super::tables::{alert_cursors, settings};
+use crate::metrics;
 use crate::pure::alert::{Alert, Named};
 
 /// How long before an alert an indicator may have ended: Microsoft's rules look back so far for indicators, 14 days.
@@ -25,6 +26,15 @@ pub struct RecordedHits {
     pub known: u64,
     /// Things that are no indicator which the target holds or held.
     pub dropped: u64,
+}
+
+impl RecordedHits {
+    fn count(self, target: &str) {
+        let Self { new, known, dropped } = self;
+        for (outcome, count) in [("new", new), ("known", known), ("dropped", dropped)] {
+            metrics::hits(target, outcome, count);
+        }
+    }
 }
 
 impl Ledger {
@@ -48,9 +58,11 @@ impl Ledger {
         self.write(move |unit| {
             let recorded = record(unit, &target, &alerts, now)?;
             alert_cursors::store(unit, &target, cursor.timestamp_millis())?;
-            if recorded.new > 0 {
-                unit.then(|shared| shared.hit.notify_waiters());
-            }
+            let named = target.clone();
+            unit.then(move |shared| {
+                recorded.count(&named);
+                shared.hit.notify_waiters();
+            });
             Ok(recorded)
         })
         .await

@@ -60,6 +60,16 @@ impl Ledger {
         .await
     }
 
+    /// Whether hits came of which a source was not told yet.
+    pub async fn has_new_hits(&self, source: &str) -> Result<bool> {
+        let source = source.to_owned();
+        self.read(move |tx| {
+            let told = cursors::value(tx, &source, HITS)?;
+            Ok(told.is_some() && told < Some(hits::last(tx)?))
+        })
+        .await
+    }
+
     /// Makes due sightings of the hits that came since the last call. Returns how many there are. Done again after a
     /// crash, it makes none twice.
     pub async fn make_sightings(&self, rules: &TellingRules) -> Result<u64> {

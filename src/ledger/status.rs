@@ -13,7 +13,9 @@ use super::tables::{
     announced, claims, events, gaps, held, queue, reads, settings, standings, suppressed, targets,
     wanted,
 };
-use super::{JudgingState, Ledger, Resync, Room, SetBack, WaitingObjects};
+use super::{
+    HitsOfTarget, JudgingState, Ledger, OwnSightingCounts, Resync, Room, SetBack, WaitingObjects,
+};
 
 /// Figures of the ledger, for `status` and metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +58,12 @@ pub struct LedgerStatus {
     #[serde(default)]
     pub judging: Option<JudgingState>,
     pub gaps: Vec<GapStatus>,
+    /// What alerts of each target told of our indicators.
+    #[serde(default)]
+    pub hits: Vec<HitsOfTarget>,
+    /// The sightings by which each source is told of hits.
+    #[serde(default)]
+    pub own_sightings: Vec<OwnSightingCounts>,
     /// When this machine's clock last went back.
     #[serde(default)]
     pub clock_set_back: Option<SetBack>,
@@ -155,6 +163,8 @@ impl Ledger {
             resyncs: self.resync_statuses().await?,
             judging: self.judging(),
             gaps: self.read_counts(gaps::by_reason).await?,
+            hits: self.hits().await?,
+            own_sightings: self.own_sighting_counts().await?,
             clock_set_back: self.last_set_back().await?,
             targets,
             room: self.room().await?,

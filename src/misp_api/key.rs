@@ -15,6 +15,8 @@ pub struct Key {
     pub view: KeysView,
     /// The day on which the user expires. `None`: MISP names none. It never says here when the key expires.
     pub expires: Option<NaiveDate>,
+    /// `perm_sighting`: the role may add sightings. A read-only key of it may not all the same.
+    pub may_sight: bool,
     /// A description for people, e.g. `readonly@relay.test of RELAY (2), role Read Only`.
     pub words: String,
 }
@@ -53,6 +55,7 @@ impl Key {
                 sync: role.get("perm_sync").is_some_and(flag),
             },
             expires: text(user, "expiration").and_then(day),
+            may_sight: role.get("perm_sighting").is_some_and(flag),
             words,
         })
     }
@@ -118,7 +121,9 @@ mod tests {
             let body = answer.get(start..=end).unwrap();
             let key = Key::read(&serde_json::from_str(body).unwrap()).unwrap();
             let view = KeysView { organisation: uuid.to_owned(), site_admin, sync };
-            let expected = Key { user, role, organisation: number, view, expires: None, words };
+            let may_sight = name != "readonly";
+            let expected =
+                Key { user, role, organisation: number, view, expires: None, may_sight, words };
             assert_eq!(key, expected);
         }
     }

@@ -34,6 +34,8 @@ struct Inner {
     proxy: Option<String>,
     config: Rest,
     key: SharedSecret,
+    /// The key's name in the configuration, for the log.
+    key_name: &'static str,
     backoff: Backoff,
     pages: Pages,
     limit: Mutex<Limit>,
@@ -52,23 +54,27 @@ pub(super) struct Ask {
     method: Method,
     path: String,
     body: Option<String>,
+    /// Whether MISP's rate limit counts the request. It counts only searches.
+    is_search: bool,
     /// Whether the caller can ask for less at once. Then a request that took too long is not sent again.
     divisible: bool,
 }
 
 impl Ask {
     pub(super) fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: None, divisible: false }
+        let path = path.into();
+        Self { method: Method::GET, path, body: None, is_search: false, divisible: false }
     }
 
     pub(super) fn search(query: Map<String, Value>, divisible: bool) -> Self {
-        let body = Some(Value::Object(query).to_string());
-        Self { method: Method::POST, path: SEARCH.to_owned(), body, divisible }
+        let ask = Self::post(SEARCH, &Value::Object(query));
+        Self { is_search: true, divisible, ..ask }
     }
 
-    /// Returns whether MISP's rate limit counts the request. It counts only searches.
-    fn is_search(&self) -> bool {
-        self.body.is_some()
+    /// A request with a body that is no search.
+    pub(super) fn post(path: impl Into<String>, body: &Value) -> Self {
+        let (path, body) = (path.into(), Some(body.to_string()));
+        Self { method: Method::POST, path, body, is_search: false, divisible: false }
     }
 }
 
@@ -76,6 +82,19 @@ impl MispClient {
     /// # Errors
     /// [`HttpError`], each with its remedy.
     pub fn new(config: &Rest) -> Result<Self, HttpError> {
+        Self::with_key_of(config, "misp.key")
+    }
+
+    /// Makes a client for sightings, with their key in place of that of `config`.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn for_sightings(config: &Rest, key: &Secret) -> Result<Self, HttpError> {
+        let config = Rest { key: key.clone(), ..config.clone() };
+        Self::with_key_of(&config, "misp.sightings.key")
+    }
+
+    fn with_key_of(config: &Rest, key_name: &'static str) -> Result<Self, HttpError> {
         header_of(&config.key)?;
         let http = Self::way(config).client_with(|builder| {
             builder.read_timeout(config.request_timeout).default_headers(headers())
@@ -87,6 +106,7 @@ impl MispClient {
             proxy: url.and_then(|url| Self::way(config).proxy_to(&url)),
             backoff: Backoff::new(config.backoff_min, config.backoff_max),
             key: SharedSecret::new(config.key.clone()),
+            key_name,
             pace: Mutex::new(Pace::new(config.requests_per_second)),
             config: config.clone(),
             pages: Pages::new(most),
@@ -119,7 +139,7 @@ impl MispClient {
     }
 
     pub(super) async fn once(&self, ask: &Ask) -> Result<StreamedReply, RestError> {
-        if ask.is_search() {
+        if ask.is_search {
             self.keep_pace().await?;
         }
         let answered = match self.send(ask).await {
@@ -129,7 +149,7 @@ impl MispClient {
         let outcome = answered.as_ref().map_or_else(RestError::word, |_| "answered");
         metrics::rest_request(self.source(), outcome);
         match answered {
-            Err(error) if ask.is_search() => self.0.pages.settle(Err(error)),
+            Err(error) if ask.is_search => self.0.pages.settle(Err(error)),
             other => other,
         }
     }
@@ -141,7 +161,7 @@ impl MispClient {
         if !matches!(response.status().as_u16(), 401 | 403) {
             return Ok(response);
         }
-        match self.0.key.other_than(&key, "misp.key").await {
+        match self.0.key.other_than(&key, self.0.key_name).await {
             Some(key) => self.send_with(ask, &key).await,
             None => Ok(response),
         }

@@ -120,6 +120,8 @@ mod several_sources;
 #[cfg(test)]
 mod sightings;
 #[cfg(test)]
+mod sightings_back;
+#[cfg(test)]
 mod status_watch;
 #[cfg(test)]
 mod suppress;

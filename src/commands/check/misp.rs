@@ -17,7 +17,7 @@ use crate::pure::policy::OnHit;
 use crate::pure::warninglist::{ListHead, ListKind};
 
 /// How long MISP's answers may take here, even if the relay itself would wait longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Checks the key with its role and rights, and the version. Returns the client for the later steps too.
 pub(super) async fn look(
@@ -195,6 +195,7 @@ mod tests {
             organisation: 1,
             view: KeysView { organisation: "1".into(), site_admin: false, sync: false },
             expires,
+            may_sight: false,
             words: String::new(),
         };
         let told = expiring(&key(Some(day(29))), day(1)).unwrap();

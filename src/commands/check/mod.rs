@@ -13,6 +13,7 @@ mod listener;
 mod misp;
 pub(super) mod parts;
 mod policy;
+mod sightings;
 mod target;
 
 use std::borrow::Cow;
@@ -94,7 +95,8 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) 
         };
         report.all(of_source(config, source, findings))?;
         if let Some(client) = &client {
-            let findings = told(policy::look(config, source, client).await);
+            let mut findings = told(policy::look(config, source, client).await);
+            findings.extend(sightings::look(source, client).await);
             report.all(of_source(config, source, findings))?;
         }
         clients.push((source, client));
