@@ -15,6 +15,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::support::database;
+use super::support::port::free_address;
 use super::support::publisher::Publisher;
 use super::support::relay::{Relay, held, of_source, owned};
 use super::support::sandbox::start;
@@ -383,7 +384,7 @@ async fn announce(address: SocketAddr, path: &str, secret: &str, event: Uuid) ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_misps_share_a_webhook_port_and_each_has_its_path_and_secret() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_address();
     let secret = |source: &str| format!("the-secret-of-{source}-for-webhooks");
     let stage = Stage::set_with(&[], |source| {
         vec![
