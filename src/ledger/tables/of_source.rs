@@ -68,7 +68,7 @@ pub(in crate::ledger) fn delete_rest(tx: &Transaction<'_>, source: &str) -> Resu
     for statement in of_tables {
         tx.execute(statement, &values![source])?;
     }
-    let [resync, key, leave, heard] = ["resync", "key", "may empty", "heard until"]
-        .map(|words| format!("{words} {source}"));
+    let [resync, key, leave, heard] =
+        ["resync", "key", "may empty", "heard until"].map(|words| format!("{words} {source}"));
     tx.execute(&DELETE_SETTINGS, &values![&resync, &key, &leave, &heard]).map(drop)
 }
