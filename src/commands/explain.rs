@@ -22,8 +22,8 @@ use crate::pure::policy::spellings;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ExplainOptions {
-    /// The uuid of an event or an attribute, or a value in any spelling, e.g. evil[.]example
-    #[arg(value_name = "UUID|VALUE")]
+    /// The uuid of an event or an attribute, the id of an indicator, or a value in any spelling, e.g. evil[.]example
+    #[arg(value_name = "UUID|ID|VALUE")]
     pub what: String,
 
     #[command(flatten)]
