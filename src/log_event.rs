@@ -185,7 +185,7 @@ pub enum LogEvent {
     ClaimsHeld,
     /// Claims are at half of their life, and are renewed.
     ClaimsRenewed,
-    /// The policy or the rendering changed, and the ledger is judged anew. Told as it goes on.
+    /// The policy, the rendering or the sources changed, and the ledger is judged anew. Told as it goes on.
     JudgingProgress,
     /// The ledger is judged anew.
     JudgingDone,

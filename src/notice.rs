@@ -129,6 +129,8 @@ pub enum Withdrawal {
         event: EventRef,
         object: Uuid,
         timestamp: i64,
+        /// MISP keeps nothing of it and tells no other MISP.
+        for_good: bool,
     },
     Event {
         uuid: Uuid,

@@ -1,6 +1,7 @@
 //! Decides which parts of the relay are degraded, and says for each what is wrong and what to do about it.
 
 use super::next::next;
+use super::status::is_named;
 use super::{DegradedPart, RelayStatus, SendingStatus, SourceMeans, Status};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
@@ -67,7 +68,7 @@ fn degraded(
     // Without a key much cannot be promised, so this is degraded even if all else works.
     for source in sources.iter().filter(|source| !source.means.rest) {
         let name = &source.source;
-        let section = if sources.len() > 1 { format!("source.{name}") } else { "misp".to_owned() };
+        let section = &source.section;
         let words = format!(
             "rest{}: {section}.key is not set, so only what is of distribution 1 to 3 at every level is sent, and what is missed stays missed until MISP says it again",
             of(name, sources)
@@ -99,7 +100,7 @@ fn degraded(
 
 /// Returns the words that name a source, where there are several.
 fn of(source: &str, sources: &[SourceMeans]) -> String {
-    if sources.len() > 1 { format!(" of {source}") } else { String::new() }
+    if is_named(source, sources.len()) { format!(" of {source}") } else { String::new() }
 }
 
 fn endpoint(endpoint: &EndpointStatus) -> Option<Finding> {

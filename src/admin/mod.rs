@@ -22,5 +22,5 @@ pub use progress::ResyncState;
 pub use request::{Explain, LongRequest, Needs, Nothing, Request};
 pub use services::{RunningRelay, Services, SourceServices};
 pub use status::{
-    DegradedPart, Means, RelayStatus, SendingStatus, SourceMeans, SourceStatus, Status,
+    DegradedPart, Means, RelayStatus, SendingStatus, SourceMeans, SourceStatus, Status, is_named,
 };

@@ -46,6 +46,8 @@ pub struct RunningRelay {
 pub struct SourceServices {
     /// Its name in the configuration and in the ledger.
     pub name: String,
+    /// Its section of the configuration: `misp`, or `source.NAME`.
+    pub section: String,
     pub means: Means,
     /// The client of its REST API; `None` without a key.
     pub misp: Option<MispClient>,
@@ -59,7 +61,7 @@ pub struct SourceServices {
 
 impl SourceServices {
     fn means(&self) -> SourceMeans {
-        SourceMeans { source: self.name.clone(), means: self.means }
+        SourceMeans { source: self.name.clone(), section: self.section.clone(), means: self.means }
     }
 
     /// Returns the state of its intakes, and of its lists among those in force.

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Mode, Target};
+use crate::config::{Mode, ONE_SOURCE, Target};
 use crate::deliver::DeliveryHealth;
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
@@ -69,7 +69,14 @@ impl DegradedPart {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceMeans {
     pub source: String,
+    /// Its section of the configuration: `misp`, or `source.NAME`.
+    pub section: String,
     pub means: Means,
+}
+
+/// Returns whether texts for people name a source: one of several, or one that was given a name.
+pub fn is_named(source: &str, sources: usize) -> bool {
+    sources > 1 || source != ONE_SOURCE
 }
 
 /// Which ways to a MISP are configured besides the feed.

@@ -45,6 +45,7 @@ fn idle(source: &Source, needs: Needs) -> anyhow::Result<SourceServices> {
     let rest = source.rest.as_ref().filter(|_| needs == Needs::Secrets);
     Ok(SourceServices {
         name: source.name.clone(),
+        section: source.section.clone(),
         means: Means { webhook: source.webhook.is_some(), rest: source.rest.is_some() },
         misp: rest.map(MispClient::new).transpose()?,
         webhook: None,

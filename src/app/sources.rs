@@ -90,9 +90,10 @@ impl SourceParts {
 
     /// Returns what operators may look at of this source.
     pub(super) fn services(&self) -> SourceServices {
-        let Source { name, webhook, rest, .. } = &self.source;
+        let Source { name, section, webhook, rest, .. } = &self.source;
         SourceServices {
             name: name.clone(),
+            section: section.clone(),
             means: Means { webhook: webhook.is_some(), rest: rest.is_some() },
             misp: self.rest.as_ref().map(|asking| asking.client.clone()),
             webhook: webhook.as_ref().map(Webhook::place),

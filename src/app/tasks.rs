@@ -158,7 +158,7 @@ async fn judge_anew(ledger: &Ledger, views: &Views, stop: &CancellationToken) {
         tracing::info!(
             event = LogEvent::JudgingProgress.word(),
             objects,
-            "The policy or the rendering changed, and the relay judges its ledger anew"
+            "The policy, the rendering or the sources changed, and the relay judges its ledger anew"
         );
     };
     while !stop.is_cancelled() {

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::output::{note, write};
 use super::{ConfigSource, door};
-use crate::admin::{Explain, LongRequest, Needs, Services};
+use crate::admin::{Explain, LongRequest, Needs, Services, is_named};
+use crate::config::ONE_SOURCE;
 use crate::ledger::{Ledger, Telling};
 use crate::misp_api::MispClient;
 use crate::pure::convert;
@@ -21,8 +22,8 @@ use crate::pure::policy::spellings;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ExplainOptions {
-    /// The uuid of an event or an attribute, or a value in any spelling, e.g. evil[.]example
-    #[arg(value_name = "UUID|VALUE")]
+    /// The uuid of an event or an attribute, the id of an indicator, or a value in any spelling, e.g. evil[.]example
+    #[arg(value_name = "UUID|ID|VALUE")]
     pub what: String,
 
     #[command(flatten)]
@@ -64,8 +65,8 @@ async fn tell(
     if is_uuid || !is_known {
         for (source, client) in services.clients() {
             let told = answer.tell_from_misp(services, client, &asked).await;
-            let of =
-                if services.sources.len() > 1 { format!(" of {source}") } else { String::new() };
+            let named = is_named(source, services.sources.len());
+            let of = if named { format!(" of {source}") } else { String::new() };
             faults.extend(
                 told.unwrap_or_else(|fault| {
                     Some(format!("the MISP{of} cannot be asked: {fault:#}"))
@@ -73,7 +74,8 @@ async fn tell(
             );
         }
         if services.clients().next().is_none() && !is_known {
-            faults.push("set misp.key, and MISP is asked as well".to_owned());
+            let section = services.sources.first().map_or(ONE_SOURCE, |source| &source.section);
+            faults.push(format!("set {section}.key, and MISP is asked as well"));
         }
     }
     // A fault alone is no answer: it may be why nothing is known.

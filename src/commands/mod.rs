@@ -118,7 +118,7 @@ enum Command {
     /// cannot be read; all other events are converted.
     Convert(convert::ConvertOptions),
 
-    /// Show what became of an event, an attribute or a value, and why
+    /// Show what became of an event, an attribute, an indicator or a value, and why
     ///
     /// Shows each attribute's way from MISP to Sentinel: what it claims, what each target's policy
     /// decides, who else claims the same, the indicator, and its state at each target. The ledger knows

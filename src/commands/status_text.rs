@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::admin::{SendingStatus, SourceStatus, Status};
+use crate::admin::{SendingStatus, SourceStatus, Status, is_named};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{
@@ -147,7 +147,7 @@ impl StatusPage {
 
     fn sources(&mut self, sources: &[SourceStatus]) {
         for source in sources {
-            if sources.len() > 1 {
+            if is_named(&source.source, sources.len()) {
                 self.line("");
                 self.line(&format!("Source {}", source.source));
             }
@@ -382,7 +382,8 @@ mod tests {
     use crate::ledger::WaitingObjects;
 
     fn means(webhook: bool) -> [SourceMeans; 1] {
-        [SourceMeans { source: "misp".to_owned(), means: Means { webhook, rest: false } }]
+        let means = Means { webhook, rest: false };
+        [SourceMeans { source: "misp".to_owned(), section: "misp".to_owned(), means }]
     }
 
     fn at(second: i64) -> DateTime<Utc> {

@@ -27,7 +27,7 @@ const VERBATIM: [&str; 5] =
     ["misp.search", "convert.types", "convert.roles", "indicator.threat_types", "policy.tlp_tags"];
 
 /// The section of the only source.
-pub(super) const ONE_SOURCE: &str = "misp";
+pub const ONE_SOURCE: &str = "misp";
 
 /// The beginning of the sections of several sources.
 pub(super) const SOURCE: &str = "source.";
@@ -311,6 +311,21 @@ fn below(section: &str, path: &str, leaf: &Leaf) -> Option<String> {
     }
 }
 
+/// Says what to do with the settings of `[misp]` where there are sections `[source.NAME]` too.
+fn two_forms(of_one: &[(&String, &Leaf)]) -> Problem {
+    let what_to_do = |(path, leaf): &(&String, &Leaf)| {
+        let SettingOrigin::Environment(variable) = &leaf.origin else {
+            return format!("move {path}");
+        };
+        format!("unset {variable}")
+    };
+    let what_to_do: Vec<String> = of_one.iter().map(what_to_do).collect();
+    Problem::new("[misp] is the form for one source, and there are sections [source.NAME]").hint(format!(
+        "write this source as [source.NAME] too ({}); to go on with its ledger, give it the name that it has there: misp, unless misp.name was set",
+        what_to_do.join(", ")
+    ))
+}
+
 /// Returns the names of the sources, and gives each the defaults of `[misp]`, which then has none itself.
 ///
 /// # Errors
@@ -322,11 +337,10 @@ fn sources(own: &Leaves, leaves: &mut Leaves) -> Result<BTreeSet<String>, Mistak
         return Ok(sources);
     }
     let is_of_misp = |path: &str| for_all(path).split('.').next() == Some(ONE_SOURCE);
-    let both = own.iter().find(|(path, _)| !path.starts_with(SOURCE) && is_of_misp(path));
-    if let Some((path, leaf)) = both {
-        let problem = Problem::new("[misp] is the form for one source, and there are sections [source.NAME]")
-            .hint("write this source as [source.NAME] too; to go on with its ledger, give it the name that it has there: misp, unless misp.name was set");
-        return Err(Mistake::new(path, leaf.origin.clone(), problem).into());
+    let of_one = own.iter().filter(|(path, _)| !path.starts_with(SOURCE) && is_of_misp(path));
+    let of_one: Vec<(&String, &Leaf)> = of_one.collect();
+    if let [(path, leaf), ..] = of_one[..] {
+        return Err(Mistake::new(path, leaf.origin.clone(), two_forms(&of_one)).into());
     }
     let of_misp = leaves.keys().filter(|path| is_of_misp(path)).cloned();
     for path in of_misp.collect::<Vec<_>>() {

@@ -46,7 +46,7 @@ pub use admin::Admin;
 pub use api::Api;
 pub use credential::{Credential, ManagedIdentity, Proof};
 pub use delivery::{AcceptBody, Delivery, Limits};
-pub use layers::{ConfigSource, DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
+pub use layers::{ConfigSource, DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, ONE_SOURCE, variable};
 pub use load::{PLACEHOLDER_URL, load, load_rules};
 pub use log::{Log, LogFormat};
 pub use management::{ManagedWorkspace, Management};

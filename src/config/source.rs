@@ -105,6 +105,8 @@ section! {
     /// The listener for MISP's workflow webhook module.
     #[derive(Debug, Clone)]
     pub struct Webhook at "misp.webhook" {
+        /// The section of the configuration: `misp.webhook`, or `source.NAME.webhook`.
+        section: String = |reader, _| format!("{}.webhook", reader.source_section()),
         listen: SocketAddr = |reader, key| {
             reader.address(key).unwrap_or(([127, 0, 0, 1], 0).into())
         },
@@ -148,6 +150,11 @@ impl Source {
 }
 
 impl Webhook {
+    /// Returns the path of a key of this webhook, as the operator writes it, e.g. `misp.webhook.secret`.
+    pub fn key_of(&self, leaf: &str) -> String {
+        format!("{}.{leaf}", self.section)
+    }
+
     /// Returns the address and the path, e.g. `0.0.0.0:8443/misp`.
     pub fn place(&self) -> String {
         format!("{}{}", self.listen, self.path)

@@ -171,6 +171,7 @@ fn object(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
         event: event_ref(event, object.event_id),
         object: object.uuid,
         timestamp: object.timestamp,
+        for_good: action == FOR_GOOD,
     })))
 }
 
@@ -345,8 +346,11 @@ mod tests {
         let frame = format!(
             r#"misp_json_object {{"Object":{{"uuid":"{UUID}","event_id":3}},"Event":[],"action":"delete"}}"#
         );
-        let What::Withdrawn(Withdrawal::Object { event, .. }) = noticed(&frame) else { panic!() };
+        let What::Withdrawn(Withdrawal::Object { event, for_good, .. }) = noticed(&frame) else {
+            panic!()
+        };
         assert_eq!(event, EventRef { uuid: None, id: Some(3) });
+        assert!(for_good, "the object is not kept as deleted");
     }
 
     #[test]

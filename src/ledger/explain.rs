@@ -64,7 +64,7 @@ impl Ledger {
     ) -> Result<()> {
         let (views, what) = (views.clone(), what.to_owned());
         self.read_long(move |tx| {
-            let LookedUp { attributes, observables, mut notes } = look_up(tx, &what)?;
+            let LookedUp { attributes, observables, mut notes } = look_up(tx, &views, &what)?;
             // Where something claims the value, its story tells where the indicator stands.
             if attributes.is_empty() {
                 notes.extend(ended(tx, &views, &observables, telling)?);

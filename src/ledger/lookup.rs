@@ -1,18 +1,23 @@
-//! Finds what an operator asks for in the ledger: by the uuid of an event or an attribute, or by a value.
+//! Finds what an operator asks for in the ledger: by the uuid of an event or an attribute, by the id of an indicator, or
+//! by a value.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use uuid::Uuid;
 
+use super::Views;
 use super::sql::{Result, Transaction, decode};
 use super::tables::claims::{self, ClaimingAttribute};
 use super::tables::suppressed::{self, SuppressedValue};
-use super::tables::{events, reads, tombstones};
+use super::tables::{events, reads, tombstones, wanted};
 use crate::pure::convert;
 use crate::pure::count::Count;
 use crate::pure::explain::time;
 use crate::pure::policy;
 use crate::pure::stix::Observable;
+
+/// What stands before the uuid in the id of an indicator (STIX 2.1, 2.9 "Identifiers").
+const INDICATOR: &str = "indicator--";
 
 /// What the ledger knows of what an operator named.
 #[derive(Debug, Default)]
@@ -25,7 +30,10 @@ pub(super) struct LookedUp {
 }
 
 /// Looks up the attributes that `what` names and that make claims, with further lines for the operator.
-pub(super) fn look_up(tx: &Transaction<'_>, what: &str) -> Result<LookedUp> {
+pub(super) fn look_up(tx: &Transaction<'_>, views: &Views, what: &str) -> Result<LookedUp> {
+    if let Some(id) = what.strip_prefix(INDICATOR).and_then(|id| Uuid::parse_str(id).ok()) {
+        return look_up_indicator(tx, views, id);
+    }
     if let Ok(uuid) = Uuid::parse_str(what) {
         let looked_up = look_up_uuid(tx, uuid)?;
         // An attribute's value may have the form of a UUID: what names nothing is looked up as a value.
@@ -42,6 +50,22 @@ pub(super) fn look_up(tx: &Transaction<'_>, what: &str) -> Result<LookedUp> {
     }
     let notes = suppressions(tx, what)?;
     Ok(LookedUp { attributes: distinct(attributes), observables, notes })
+}
+
+/// Looks up the attributes that an indicator stands for, by its id in STIX and in Sentinel.
+fn look_up_indicator(tx: &Transaction<'_>, views: &Views, id: Uuid) -> Result<LookedUp> {
+    let mut objects = BTreeSet::new();
+    for view in views.iter() {
+        objects.extend(wanted::observables_of_id(tx, &view.name, id)?);
+    }
+    let mut attributes = Vec::new();
+    for object in &objects {
+        attributes.extend(claims::claiming_object(tx, *object)?);
+    }
+    let is_over = attributes.is_empty() && !objects.is_empty();
+    let note = || format!("{INDICATOR}{id}: nothing claims what it stood for any more");
+    let notes = is_over.then(note).into_iter().collect();
+    Ok(LookedUp { attributes: distinct(attributes), notes, ..LookedUp::default() })
 }
 
 /// An attribute may claim several things.

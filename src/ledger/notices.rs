@@ -244,7 +244,11 @@ fn ending(withdrawal: &Withdrawal, change: &Change<'_>) -> Option<Ending> {
     };
     // A snapshot of the same second without `to_ids` is no news from before this, but the same news.
     let ids_only = matches!(withdrawal, Withdrawal::Attribute { cause: Cause::ToIdsOff, .. });
-    let for_good = matches!(withdrawal, Withdrawal::Attribute { cause: Cause::DeletedForGood, .. });
+    let for_good = matches!(
+        withdrawal,
+        Withdrawal::Attribute { cause: Cause::DeletedForGood, .. }
+            | Withdrawal::Object { for_good: true, .. }
+    );
     Some(Ending { group, timestamp, keep, ids_only, for_good, why })
 }
 

@@ -57,6 +57,11 @@ fn key_of(source: &str) -> String {
     format!("has key {source}")
 }
 
+/// The name of the setting that remembers whether the scores of a source's decaying models count.
+fn decay_of(source: &str) -> String {
+    format!("decay {source}")
+}
+
 /// What is remembered of a source for the time when it is no longer configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RememberedSource {
@@ -65,6 +70,9 @@ pub struct RememberedSource {
     pub public_url: Option<String>,
     /// Whether MISP could be asked what the relay may see. A source of which this is not known had none.
     pub has_key: bool,
+    /// Whether the scores of decaying models count that it showed. If this is not known, they do: what has decayed stays
+    /// away.
+    pub decay: bool,
 }
 
 impl Ledger {
@@ -77,11 +85,12 @@ impl Ledger {
     /// Remembers a source of the configuration.
     pub async fn remember_source(&self, source: RememberedSource) -> Result<()> {
         self.write(move |unit| {
-            let RememberedSource { name, public_url, has_key } = &source;
+            let RememberedSource { name, public_url, has_key, decay } = &source;
             if let Some(url) = public_url {
                 settings::store(unit, &url_of(name), url)?;
             }
-            settings::store(unit, &key_of(name), if *has_key { "yes" } else { "no" })
+            settings::store(unit, &key_of(name), yes_or_no(*has_key))?;
+            settings::store(unit, &decay_of(name), yes_or_no(*decay))
         })
         .await
     }
@@ -92,7 +101,8 @@ impl Ledger {
             let remembered = |name: String| {
                 let public_url = settings::value(tx, &url_of(&name))?;
                 let has_key = settings::value(tx, &key_of(&name))?.as_deref() == Some("yes");
-                Ok(RememberedSource { name, public_url, has_key })
+                let decay = settings::value(tx, &decay_of(&name))?.as_deref() != Some("no");
+                Ok(RememberedSource { name, public_url, has_key, decay })
             };
             Sources::load(tx)?.0.into_iter().map(remembered).collect()
         })
@@ -106,7 +116,12 @@ pub(super) fn forget(tx: &Transaction<'_>, source: &str) -> Result<()> {
     known.retain(|name| name != source);
     settings::store(tx, SETTING, &encode(&known)?)?;
     settings::forget(tx, &url_of(source))?;
-    settings::forget(tx, &key_of(source))
+    settings::forget(tx, &key_of(source))?;
+    settings::forget(tx, &decay_of(source))
+}
+
+fn yes_or_no(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
 }
 
 fn register(tx: &Transaction<'_>, configured: &[String]) -> Result<()> {

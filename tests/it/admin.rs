@@ -44,6 +44,7 @@ pub(crate) fn services(relay: &Relay) -> Services {
     let running = RunningRelay { started: SystemTime::now(), health };
     let source = SourceServices {
         name: "misp".to_owned(),
+        section: "misp".to_owned(),
         means: Means { webhook: true, rest: false },
         misp: None,
         webhook: Some("127.0.0.1:8443/misp".to_owned()),

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::rest_tls::{authority, params, serve, signed};
+use crate::support::port::free_address;
 use crate::support::program::program;
 use crate::support::publisher::Publisher;
 use crate::support::relay::{FAST, Relay, environment};
@@ -384,7 +385,7 @@ async fn feed_off() {
 async fn publisher_gone() {
     let mut setup = Setup::well().await;
     setup.set("MSR_MISP__KEY", ADMIN);
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = free_address();
     setup.set("MSR_MISP__ZEROMQ__ENDPOINTS", format!("tcp://{nobody}"));
     let told = setup.check(&[]);
     let remedy = ["start MISP's publisher", "mispzmq.error.log"];
@@ -536,7 +537,7 @@ async fn unknown_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn proxy_refused() {
     let mut setup = Setup::well().await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = free_address();
     setup.set("MSR_MISP__PROXY", format!("http://{nobody}"));
     setup.set("MSR_MISP__URL", "http://misp.example:8080");
     let evidence = [&*format!("the proxy {nobody} does not lead there"), "refused"];

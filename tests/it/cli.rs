@@ -7,6 +7,7 @@ use std::process::Output;
 use clap::CommandFactory;
 use misp_sentinel_relay::commands::Cli;
 
+use super::support::port::free_address;
 use super::support::program::{bare, program};
 
 const LEAST: &[(&str, &str)] = &[
@@ -152,7 +153,7 @@ fn the_health_check_follows_the_answer_of_the_listener() {
 
 #[test]
 fn the_health_check_fails_where_nothing_listens() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = free_address().to_string();
     let output = healthcheck(&["healthcheck"], &free);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains(&free));

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use misp_sentinel_relay::sandbox::Sandbox;
 
-use super::support::event::{attribute_uuid, of_another_event, publication, then, to_ids_off};
+use super::support::event::{
+    EVENT, attribute_uuid, of_another_event, publication, then, to_ids_off,
+};
 use super::support::relay::Relay;
 use super::support::sandbox::eventually;
 use super::support::scene::is_live;
@@ -68,6 +70,15 @@ async fn a_target_may_have_an_indicator_for_each_attribute() {
     let mut stage = Stage::set(&[(IDENTITY, "attribute"), ONE_AT_A_TIME]).await;
     stage.publisher.send(&three(then(), OTHER)).await;
     reach(&stage, &[OTHER, SAME], &[(1, SAME), (2, SAME), (3, OTHER)]).await;
+    // The id that Sentinel shows in an alert leads to what it stands for, in each form of ids.
+    for at in [0, 1] {
+        for (pattern, id) in live(&stage.sandbox, at) {
+            let told = explained(&stage.relay, &id);
+            assert!(told.contains(&pattern) && told.contains(&id), "{id}: {told}");
+        }
+    }
+    let unknown = explained(&stage.relay, &format!("indicator--{EVENT}"));
+    assert!(unknown.contains("nothing is known of"), "{unknown}");
     // One attribute of two goes: its own indicator ends, that of the value is still claimed.
     stage.publisher.send(&to_ids_off(1, SAME, then())).await;
     reach(&stage, &[OTHER, SAME], &[(2, SAME), (3, OTHER)]).await;
@@ -83,6 +94,8 @@ async fn a_target_may_have_an_indicator_for_each_attribute() {
     stage.restart(&[]).await;
     stage.publisher.send(&publication(then() + 100_300, &[(2, SAME, &[])])).await;
     reach(&stage, &[SAME], &[(2, SAME)]).await;
+    let told = explained(&stage.relay, &format!("indicator--{}", attribute_uuid(3)));
+    assert!(told.contains("nothing claims what it stood for any more"), "{told}");
     let told = explained(&stage.relay, "third.example");
     assert!(told.contains("nothing claims") && told.contains(&attribute_uuid(3)), "{told}");
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::alerts::fires_at;
 use super::support::database;
+use super::support::port::free_address;
 use super::support::program::{BINARY, bare, program};
 use super::support::publisher::Publisher;
 use super::support::relay::{FAST, environment};
@@ -166,7 +167,7 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
     let disk = folder.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
     let log = folder.path().join("relay.log");
-    let admin = free_address();
+    let admin = free_address().to_string();
     let script = format!(
         "mount -t tmpfs -o size=900k none {disk} && exec {BINARY} run",
         disk = disk.display()
@@ -240,12 +241,6 @@ fn inside(relay: &Killed, command: &[&str]) {
     let process = relay.0.id().to_string();
     let done = Command::new("nsenter").args(["-t", &process, "-m"]).args(command).status();
     assert!(done.unwrap().success());
-}
-
-/// An address that nobody listens on.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 fn is_ready(admin: &str) -> bool {

@@ -203,7 +203,7 @@ async fn a_first_fill_is_summed_up() {
     let pages = [
         ("MSR_MISP__URL", url.as_str()),
         ("MSR_MISP__REST__PAGE_EVENTS", "2"),
-        ("MSR_MISP__REST__REQUESTS_PER_SECOND", "50"),
+        ("MSR_MISP__REST__REQUESTS_PER_SECOND", "20"),
     ];
     let relay = Relay::start(&sandbox, &publisher, &[&REST[..], &pages].concat()).await;
     let done = line(&relay, "resync_done").await;

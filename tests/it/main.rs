@@ -33,6 +33,8 @@ mod convergence;
 #[cfg(test)]
 mod convert;
 #[cfg(test)]
+mod crash_points;
+#[cfg(test)]
 mod credentials;
 #[cfg(test)]
 mod delete;

@@ -243,8 +243,12 @@ async fn a_refused_value_is_told_with_what_helps() {
     browser.picture("refused-phone", PHONE, false).await;
     nothing_is_wider_than_the_window(&browser).await;
     browser.look(DESKTOP, false).await;
-    browser.open(&format!("{address}/search?q=bad.example")).await;
-    browser.wait_for("the pattern is not valid").await;
+    // The id that is named as rejected leads to its value.
+    let way =
+        browser.value("document.querySelector('.trouble a[href*=\"indicator--\"]').href").await;
+    browser.open(way.as_str().unwrap()).await;
+    let text = browser.wait_for("the pattern is not valid").await;
+    assert!(text.contains("bad.example"), "{text}");
     browser.picture("refused-search", DESKTOP, false).await;
     nothing_is_complained_of(&browser).await;
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::recordings::{http, recording};
+use crate::support::port::free_address;
 use crate::support::rest::{FakeRest, KEY, Part, events, ok, recorded, response};
 
 const KITCHEN: &str = "62724408-1cb5-4198-8ceb-3e542ad28bcd";
@@ -407,7 +408,7 @@ async fn the_key_is_in_no_error_and_no_debug() {
 
 #[tokio::test]
 async fn an_address_that_nobody_answers_at_is_told_as_such() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_address();
     for (url, expected) in [
         (format!("http://{free}"), "onnection refused"),
         ("http://misp.invalid".to_owned(), "misp.url"),

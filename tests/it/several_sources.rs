@@ -15,6 +15,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::support::database;
+use super::support::port::free_address;
 use super::support::publisher::Publisher;
 use super::support::relay::{Relay, held, of_source, owned};
 use super::support::sandbox::start;
@@ -166,6 +167,13 @@ impl Stage {
         String::from_utf8(self.relay.command(&["status"]).stdout).unwrap()
     }
 
+    /// The page of the relay, which was started so many times.
+    async fn page(&self, starts: usize) -> String {
+        let client = LOCAL.client_with(|builder| builder).unwrap();
+        let page = client.get(self.relay.page_address(starts).await).send().await.unwrap();
+        page.text().await.unwrap()
+    }
+
     fn says(&self, arguments: &[&str]) -> String {
         let output = self.relay.command(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
@@ -272,15 +280,19 @@ async fn the_guard_of_one_misp_neither_limits_nor_spares_another() {
     stage.becomes(&["198.51.100.3", SHARED]).await;
 }
 
+/// A relay with the form of the configuration for one source.
+async fn relay_of_one(own: &Source, sandbox: &Sandbox) -> Relay {
+    let url = own.rest.base_url();
+    let mut settings = vec![("MSR_MISP__URL", url.as_str())];
+    settings.extend(SHORT);
+    Relay::start(sandbox, &own.publisher, &settings).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_source_is_added_and_removed_again() {
     let (own, sector) = (Source::new("misp").await, Source::new("sector").await);
     let sandbox = start().await;
-    let url = own.rest.base_url();
-    let mut settings = vec![("MSR_MISP__URL", url.as_str())];
-    settings.extend(SHORT);
-    // The form for one source, as a ledger of today has it.
-    let relay = Relay::start(&sandbox, &own.publisher, &settings).await;
+    let relay = relay_of_one(&own, &sandbox).await;
     own.publish(&[SHARED, "198.51.100.1"]).await;
     sector.publish(&[SHARED, "198.51.100.2"]).await;
     let mut stage = Stage { own, sector, sandbox, relay };
@@ -383,7 +395,7 @@ async fn announce(address: SocketAddr, path: &str, secret: &str, event: Uuid) ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_misps_share_a_webhook_port_and_each_has_its_path_and_secret() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_address();
     let secret = |source: &str| format!("the-secret-of-{source}-for-webhooks");
     let stage = Stage::set_with(&[], |source| {
         vec![
@@ -498,6 +510,9 @@ async fn what_a_source_that_begins_or_ends_does_is_told_before_it_is_done() {
     assert!(tried.contains("1 changed and 1 withdrawn"), "{tried}");
     stage.relay.restart(&stage.own.publisher).await;
     stage.logged("\"claims\":2").await;
+    assert!(stage.status().contains("Source own"), "its name stays with one source left");
+    let page = stage.page(3).await;
+    assert!(page.contains("own: Feed") && page.contains("is no longer read"), "{page}");
     stage.becomes(&[SHARED, "198.51.100.1", "198.51.100.2"]).await;
     let done = stage.says(&["forget-source", "sector"]);
     assert!(done.contains("sector is forgotten, with 1 event: 1 object"), "{done}");
@@ -525,9 +540,7 @@ async fn the_warninglists_of_each_misp_are_shown_beside_it() {
     let (of_own, of_sector) = of_own.split_once("Source sector").unwrap();
     assert!(of_own.contains("Warninglists: 1 with 1 entry; asked for"), "{status}");
     assert!(of_sector.contains("Warninglists: 0 with 0 entries; asked for"), "{status}");
-    let client = LOCAL.client_with(|builder| builder).unwrap();
-    let page = client.get(stage.relay.page_address(1).await).send().await.unwrap();
-    let page = page.text().await.unwrap();
+    let page = stage.page(1).await;
     assert!(page.contains("own: Warninglists") && page.contains("1 list with 1 entry"), "{page}");
     assert!(page.contains("sector: Warninglists") && page.contains("0 lists with 0 entries"));
 }
@@ -563,10 +576,7 @@ async fn a_resync_of_one_misp_without_a_relay_judges_by_the_warninglists_of_all(
 async fn the_source_of_an_earlier_release_whose_section_is_gone_is_absent_at_once() {
     let (own, sector) = (Source::new("misp").await, Source::new("sector").await);
     let sandbox = start().await;
-    let url = own.rest.base_url();
-    let mut settings = vec![("MSR_MISP__URL", url.as_str())];
-    settings.extend(SHORT);
-    let relay = Relay::start(&sandbox, &own.publisher, &settings).await;
+    let relay = relay_of_one(&own, &sandbox).await;
     let mut stage = Stage { own, sector, sandbox, relay };
     let event = NewEvent {
         organisation: Organisation::other(),

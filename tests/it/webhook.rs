@@ -424,10 +424,10 @@ fn certificates_that_cannot_be_used_are_named() {
         webhook::load(&tls_files(folder.path(), certificate, key)).unwrap_err().to_string()
     };
     for (error, file, hint) in [
-        (refused("", &key), "chain.pem", "misp.webhook.tls_certificate"),
-        (refused(&key, &key), "chain.pem", "misp.webhook.tls_certificate"),
-        (refused(&pem, &pem), "key.pem", "misp.webhook.tls_key"),
-        (refused(&pem, ""), "key.pem", "misp.webhook.tls_key"),
+        (refused("", &key), "chain.pem", "hint: tls_certificate"),
+        (refused(&key, &key), "chain.pem", "hint: tls_certificate"),
+        (refused(&pem, &pem), "key.pem", "hint: tls_key"),
+        (refused(&pem, ""), "key.pem", "hint: tls_key"),
         (refused(&pem, &other.signing_key.serialize_pem()), "key.pem", "issued for"),
     ] {
         assert!(error.contains(file) && error.contains(hint), "{error}");

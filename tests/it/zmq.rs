@@ -222,6 +222,7 @@ fn recorded_frames_say_what_was_done_in_misp() {
             event: EventRef { uuid: None, id: Some(1) },
             object: "74368ca2-be66-466e-9df8-45232a671ac3".parse().unwrap(),
             timestamp: 1_795_499_554,
+            for_good: false,
         })
     );
     assert_eq!(

@@ -7,10 +7,10 @@ use super::Sight;
 use super::mark::Mark;
 use super::table::{Column, Table};
 use super::words::{foreign, since};
-use crate::admin::{RelayStatus, SourceStatus};
+use crate::admin::{SourceStatus, is_named};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
-use crate::ledger::ListsState;
+use crate::ledger::{ListsState, SourceNews};
 use crate::pure::count::Count;
 
 /// What stands where nothing was seen: the relay remembers nothing from before its start.
@@ -25,7 +25,7 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
             Column::Words("Last contact"),
             Column::Words("Last change"),
         ],
-        rows: sight.status.relay.as_ref().map(|relay| rows(relay, sight)).unwrap_or_default(),
+        rows: rows(sight),
     };
     html! {
         section aria-labelledby="arrivals" {
@@ -35,16 +35,26 @@ pub(super) fn write(sight: Sight<'_>) -> Markup {
     }
 }
 
-fn rows(relay: &RelayStatus, sight: Sight<'_>) -> Vec<Vec<Markup>> {
-    let several = relay.sources.len() > 1;
-    relay.sources.iter().flat_map(|source| of_source(source, several, sight)).collect()
+fn rows(sight: Sight<'_>) -> Vec<Vec<Markup>> {
+    let read = sight.status.relay.as_ref().map_or(&[][..], |relay| &relay.sources);
+    let named = |source: &SourceStatus| is_named(&source.source, read.len());
+    let absent = sight.status.source_news.iter().filter_map(absent);
+    read.iter().flat_map(|source| of_source(source, named(source), sight)).chain(absent).collect()
 }
 
-/// Returns the rows of a source. They name it where there are several.
-fn of_source(source: &SourceStatus, several: bool, sight: Sight<'_>) -> Vec<Vec<Markup>> {
+/// Returns the row of a source that is no longer read. One that is new has rows already: it is read.
+fn absent(news: &SourceNews) -> Option<Vec<Markup>> {
+    let remedy = news.remedy()?;
+    let words = format!("{}; {remedy}", news.words());
+    let never = || html! { "not read" };
+    Some(vec![html! { (news.source()) }, Mark::Neutral.write_sentence(&words), never(), never()])
+}
+
+/// Returns the rows of a source.
+fn of_source(source: &SourceStatus, named: bool, sight: Sight<'_>) -> Vec<Vec<Markup>> {
     let Sight { history, now, .. } = sight;
     let last = history.last(&source.source);
-    let name = if several { format!("{}: ", source.source) } else { String::new() };
+    let name = if named { format!("{}: ", source.source) } else { String::new() };
     let feeds = source.endpoints.iter().map(|endpoint| feed(&name, endpoint, now));
     let webhook = source.webhook.as_ref().map(|place| {
         vec![

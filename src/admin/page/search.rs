@@ -1,5 +1,5 @@
-//! The page that finds out what became of a value, an event or an attribute: the stories of the command `explain`,
-//! without what may not be shown.
+//! The page that finds out what became of a value, an event, an attribute or an indicator: the stories of the command
+//! `explain`, without what may not be shown.
 
 use maud::{Markup, html};
 
@@ -60,7 +60,7 @@ fn form(asked: &str, is_first: bool) -> Markup {
     html! {
         form role="search" action="search" method="get" {
             label {
-                (QUESTION) " A value in any spelling, or the uuid of an event or an attribute"
+                (QUESTION) " A value in any spelling, the uuid of an event or an attribute, or the id of an indicator"
                 input type="search" name="q" value=(asked) maxlength="1000" required autofocus[is_first] autocomplete="off" spellcheck="false";
             }
             button type="submit" { "Search" }

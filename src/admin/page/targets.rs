@@ -107,7 +107,8 @@ fn refusals(sight: Sight<'_>) -> Markup {
             ul.trouble {
                 @for (target, Refusal { stix_id, words }) in refusals {
                     li {
-                        (foreign(target)) ": " code { "indicator--" (stix_id) }
+                        @let id = format!("indicator--{stix_id}");
+                        (foreign(target)) ": " a href={"search?q=" (id)} { code { (id) } }
                         @if shows_words { ": " (foreign(words)) }
                     }
                 }

@@ -182,7 +182,7 @@ mod tests {
         let gaps = gaps_of.iter().map(gap).collect();
         let ledger = LedgerStatus { gaps, ..LedgerStatus::default() };
         let means = Means { webhook: false, rest: has_rest };
-        let source = SourceMeans { source: "misp".to_owned(), means };
+        let source = SourceMeans { source: "misp".to_owned(), section: "misp".to_owned(), means };
         Status::new(Some(relay), ledger, &[source])
     }
 

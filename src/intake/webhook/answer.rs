@@ -19,13 +19,13 @@ pub(super) enum Said {
     #[error("Stored until MISP's publication confirms it.")]
     Stored,
     #[error(
-        "Nothing here: the \"URL\" of MISP's webhook module must end in the path that is set as misp.webhook.path."
+        "Nothing here: the \"URL\" of MISP's webhook module must end in the `path` of [misp.webhook], or of [source.NAME.webhook]."
     )]
     WrongPath,
     #[error(
-        "The shared secret is {what}: in MISP's webhook module put a line \"{header}: <misp.webhook.secret>\" into \"Headers\"."
+        "The shared secret is {what}: in MISP's webhook module put a line \"{header}: <{key}>\" into \"Headers\"."
     )]
-    WrongSecret { header: String, what: &'static str },
+    WrongSecret { header: String, what: &'static str, key: String },
     #[error(
         "{0} brings no publication: in MISP's webhook module choose POST as \"HTTP Request Method\"."
     )]
@@ -42,9 +42,9 @@ pub(super) enum Said {
     )]
     Empty,
     #[error(
-        "The body is larger than misp.webhook.max_body ({0} bytes): raise it, or rely on ZeroMQ for events of this size."
+        "The body is larger than {key} ({most} bytes): raise it, or rely on ZeroMQ for events of this size."
     )]
-    TooLarge(usize),
+    TooLarge { key: String, most: usize },
     #[error("The body stopped coming, or came too slowly.")]
     TooSlow,
     #[error("The body broke off.")]
@@ -85,7 +85,7 @@ impl Said {
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Form => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NoEvent(_) | Self::Empty | Self::BrokenOff => StatusCode::BAD_REQUEST,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoom | Self::LedgerFailed => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -93,7 +93,7 @@ impl Said {
 
     /// Returns the reason of the gap that an unfinished body leaves.
     pub(super) fn gap(&self) -> GapReason {
-        if matches!(self, Self::TooLarge(_)) {
+        if matches!(self, Self::TooLarge { .. }) {
             GapReason::FrameTooLarge
         } else if matches!(self, Self::NoRoom) {
             GapReason::MemoryFull

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::{Said, WebhookAnswer};
+use crate::config::Webhook;
 use crate::pure::misp;
 
 /// The longest time for a whole body, in multiples of the patience: 60 s at the default `answer_within`.
@@ -31,6 +32,8 @@ pub(super) struct Bodies {
     room: Arc<Semaphore>,
     /// The size of the largest body in bytes.
     max_body: usize,
+    /// The key of the configuration that says so.
+    max_body_key: String,
     /// The longest pause of a sender.
     patience: Duration,
 }
@@ -53,9 +56,13 @@ struct Growing {
 }
 
 impl Bodies {
-    pub(super) fn new(max_body: usize, max_total: usize, patience: Duration) -> Self {
-        let room = Arc::new(Semaphore::new(max_total.min(Semaphore::MAX_PERMITS)));
-        Self { room, max_body, patience }
+    pub(super) fn new(config: &Webhook) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(config.max_total.min(Semaphore::MAX_PERMITS))),
+            max_body: config.max_body,
+            max_body_key: config.key_of("max_body"),
+            patience: config.answer_within,
+        }
     }
 
     /// Reads a body whose headers announce `length` bytes. Nothing is read of one that is too large. The body
@@ -72,7 +79,7 @@ impl Bodies {
         // A chunked body announces no length, so it may grow up to the bound.
         let most = length.unwrap_or(self.max_body);
         let read = if most > self.max_body {
-            Err(Said::TooLarge(self.max_body))
+            Err(self.too_large())
         } else {
             timeout(within, self.fill(&mut growing, most, pieces))
                 .await
@@ -86,6 +93,10 @@ impl Bodies {
                 Err(WebhookAnswer { said, bytes, event })
             }
         }
+    }
+
+    fn too_large(&self) -> Said {
+        Said::TooLarge { key: self.max_body_key.clone(), most: self.max_body }
     }
 
     /// Reads pieces until the body ends; `most` is the size of the whole in bytes.
@@ -120,14 +131,13 @@ impl Bodies {
     fn reserve(&self, growing: &mut Growing, more: usize, most: usize) -> Result<(), Said> {
         let needed = growing.bytes.len().saturating_add(more);
         if needed > self.max_body {
-            return Err(Said::TooLarge(self.max_body));
+            return Err(self.too_large());
         }
         if needed <= growing.reserved {
             return Ok(());
         }
         let reserved = needed.max(growing.reserved.saturating_mul(2).min(most));
-        let missing = u32::try_from(reserved - growing.reserved)
-            .map_err(|_| Said::TooLarge(self.max_body))?;
+        let missing = u32::try_from(reserved - growing.reserved).map_err(|_| self.too_large())?;
         // Not waited for: others give room back only as fast as their senders are, and MISP waits as well.
         let room =
             Arc::clone(&self.room).try_acquire_many_owned(missing).map_err(|_| Said::NoRoom)?;

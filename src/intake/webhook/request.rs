@@ -43,7 +43,7 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(config: Webhook, inbox: Inbox) -> Self {
-        let bodies = Bodies::new(config.max_body, config.max_total, config.answer_within);
+        let bodies = Bodies::new(&config);
         let secret = SharedSecret::new(config.secret.clone());
         let gaps = KeptGaps::new(INTAKE, inbox.clone(), MAX_KEPT);
         Self { config, secret, bodies, inbox, gaps, strangers: Arc::default() }
@@ -88,6 +88,7 @@ impl Desk {
             return Some(Said::WrongSecret {
                 header: self.config.secret_header.clone(),
                 what: if given.is_some() { "wrong" } else { "missing" },
+                key: self.config.key_of("secret"),
             });
         }
         if parts.method != Method::POST && parts.method != Method::PUT {
@@ -102,7 +103,8 @@ impl Desk {
         if is_secret(given, &secret) {
             return true;
         }
-        let other = self.secret.other_than(&secret, "misp.webhook.secret");
+        let key = self.config.key_of("secret");
+        let other = self.secret.other_than(&secret, &key);
         // Reading the secret again may hang, and neither MISP nor a stranger may wait for that.
         let other = tokio::time::timeout(self.config.answer_within, other).await.ok().flatten();
         other.is_some_and(|other| is_secret(given, &other))

@@ -15,11 +15,11 @@ use crate::config::TlsFiles;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error(
-        "the webhook's certificate {} cannot be used: {words}\n  hint: misp.webhook.tls_certificate names a PEM file, the server's own certificate first, then its issuers", file.display()
+        "the webhook's certificate {} cannot be used: {words}\n  hint: tls_certificate, in [misp.webhook] or [source.NAME.webhook], names a PEM file, the server's own certificate first, then its issuers", file.display()
     )]
     Certificate { file: PathBuf, words: String },
     #[error(
-        "the webhook's key {} cannot be used: {words}\n  hint: misp.webhook.tls_key names a PEM file with an unencrypted private key that this user may read", file.display()
+        "the webhook's key {} cannot be used: {words}\n  hint: tls_key, in [misp.webhook] or [source.NAME.webhook], names a PEM file with an unencrypted private key that this user may read", file.display()
     )]
     Key { file: PathBuf, words: String },
     #[error(

@@ -475,6 +475,25 @@ async fn what_is_deleted_for_good_by_a_frame_ends_its_own_copy_alone() {
 }
 
 #[tokio::test]
+async fn an_object_that_is_deleted_for_good_by_a_frame_ends_its_own_copy_alone() {
+    for (for_good, live) in [(true, vec!["evil"]), (false, vec![])] {
+        let mut world = World::new().await;
+        let object = |later: i64| {
+            json!([{"id": "1", "uuid": uuid(9), "name": "domain-ip", "deleted": false,
+                    "meta-category": "network", "distribution": "5", "sharing_group_id": "0",
+                    "timestamp": (FIRST + later).to_string(), "comment": "",
+                    "Attribute": [domain(1, "evil", later)], "ObjectReference": []}])
+        };
+        world.show_with("a", How::Pushed, 0, vec![], object(0)).await;
+        world.show_with("b", How::Pushed, 0, vec![], object(0)).await;
+        assert_eq!(world.live().await, ["evil"]);
+        let group = ClaimGroup::OfMispObject(uuid(9));
+        world.end("b", Ending { group, for_good, ..ending(1, 5) }).await;
+        assert_eq!(world.live().await, live, "{for_good}");
+    }
+}
+
+#[tokio::test]
 async fn a_source_that_is_forgotten_says_nothing_any_more() {
     let mut world = World::new().await;
     let disputed = sighted(domain(2, "more", 0), &[(1, "1", 1)]);

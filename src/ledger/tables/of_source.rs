@@ -25,7 +25,8 @@ statements! {
     DELETE_TAG_CHANGES(Text) = "DELETE FROM tag_changes WHERE source = $1";
     DELETE_EVENT_TAGS(Text) = "DELETE FROM event_tags WHERE source = $1";
     // What is remembered of a source has the source's name at its end, after one of a few words.
-    DELETE_SETTINGS(Text, Text, Text) = "DELETE FROM settings WHERE name IN ($1, $2, $3)";
+    DELETE_SETTINGS(Text, Text, Text, Text) =
+        "DELETE FROM settings WHERE name IN ($1, $2, $3, $4)";
 }
 
 /// At most `most` events of a source, deleted ones too.
@@ -69,7 +70,7 @@ pub(in crate::ledger) fn delete_rest(tx: &Transaction<'_>, source: &str) -> Resu
     for statement in of_tables {
         tx.execute(statement, &values![source])?;
     }
-    let [resync, key, leave] =
-        ["resync", "key", "may empty"].map(|word| format!("{word} {source}"));
-    tx.execute(&DELETE_SETTINGS, &values![&resync, &key, &leave]).map(drop)
+    let [resync, key, leave, heard] =
+        ["resync", "key", "may empty", "heard until"].map(|words| format!("{words} {source}"));
+    tx.execute(&DELETE_SETTINGS, &values![&resync, &key, &leave, &heard]).map(drop)
 }

@@ -74,8 +74,11 @@ fn both_forms_at_once_are_a_mistake() {
     let (key, words) = mistake(two("[misp]\nurl = \"https://third.example.org\""));
     assert_eq!(key, "misp.url");
     assert!(words.contains("[source.NAME]") && words.contains("hint: "), "{words}");
-    let environment = [("MSR_MISP__ON_UNPUBLISH", "withdraw")];
-    assert_eq!(mistake(load(TWO, &environment)).0, "misp.on_unpublish");
+    assert!(words.contains("(move misp.url)"), "{words}");
+    let environment = [("MSR_MISP__ON_UNPUBLISH", "withdraw"), ("MSR_MISP__KEY", "secret")];
+    let (key, words) = mistake(load(TWO, &environment));
+    assert_eq!(key, "misp.key");
+    assert!(words.contains("(unset MSR_MISP__KEY, unset MSR_MISP__ON_UNPUBLISH)"), "{words}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A real ledger with its writer. The test itself puts notices into the inbox.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -119,7 +120,11 @@ impl Relay {
 
     /// With settings of the environment.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), settings).await
+    }
+
+    /// The same on the ledger in a folder.
+    pub(crate) async fn start_in(folder: TempDir, settings: &[(&str, &str)]) -> Self {
         let config = config_with(&folder, settings);
         let unsafe_but_fast = LedgerConfig { fsync: false, ..config.ledger.clone() };
         let ledger = Ledger::open(&unsafe_but_fast).await.unwrap();
@@ -127,6 +132,10 @@ impl Relay {
         ledger.register(&views, &[entry(TARGET, &config)], false).await.unwrap();
         let (inbox, writer) = write(&ledger, &views, &config);
         Self { ledger, inbox, config, views, writer, folder }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The writer dies in the middle of anything, and another one takes over the ledger.

@@ -6,6 +6,7 @@ pub(crate) mod database;
 pub(crate) mod event;
 pub(crate) mod ledger;
 pub(crate) mod misp;
+pub(crate) mod port;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod publisher;

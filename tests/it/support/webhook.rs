@@ -23,6 +23,7 @@ pub(crate) const HEADER: &str = "X-Relay-Secret: canary-0123456789\r\n";
 
 pub(crate) fn config() -> Webhook {
     Webhook {
+        section: "misp.webhook".to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
         path: "/misp-hook".to_owned(),
         secret_header: "X-Relay-Secret".to_owned(),

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
+use crate::support::port::free_address;
 use crate::support::relay::held;
 
 use super::*;
@@ -81,7 +82,7 @@ async fn an_operators_search_decides_what_a_publication_adds() {
 async fn a_webhook_alone_is_confirmed_by_reads() {
     let (misp, event, _) = misp(&["1.1.1.1"]);
     misp.advance(100);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_address();
     let listen = free.to_string();
     let settings = [
         ("MSR_MISP__REST__CATCH_UP_EVERY", "1h"),

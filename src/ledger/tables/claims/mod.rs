@@ -12,7 +12,8 @@ pub(in crate::ledger) use copies::{
 };
 pub(in crate::ledger) use merging::{Beside, ClaimRow, StoredClaim, beside, claimed, of_objects};
 pub(in crate::ledger) use naming::{
-    ClaimingAttribute, SpelledClaim, claiming, claiming_as, claiming_in_event, spelled,
+    ClaimingAttribute, SpelledClaim, claiming, claiming_as, claiming_in_event, claiming_object,
+    spelled,
 };
 pub(in crate::ledger) use of_event::{
     ClaimGroup, EventClaim, PlacedObject, after, count_of_event, events_of, objects_of,

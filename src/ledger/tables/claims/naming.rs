@@ -20,6 +20,10 @@ statements! {
     NAMED_BY_ATTRIBUTE(Bytes) =
         "SELECT e.source, e.event, attribute
          FROM claims JOIN events e ON e.number = event_number WHERE attribute = $1";
+    NAMED_BY_OBJECT(Bytes) =
+        "SELECT e.source, e.event, attribute
+         FROM claims JOIN events e ON e.number = event_number WHERE object = $1
+         ORDER BY claims.timestamp DESC, attribute";
     /// Also finds the claims of the other form of a URL, because a suppression withholds both forms.
     SPELLED(Text) =
         "SELECT DISTINCT c.object, e.source, e.event, c.attribute, c.part
@@ -51,6 +55,14 @@ pub(in crate::ledger) fn claiming(
     observable: &Observable,
 ) -> Result<Vec<ClaimingAttribute>> {
     tx.rows(&NAMED_BY_VALUE, &values![&observable.value, observable.path.as_ref()])
+}
+
+/// The attributes that make claims with this key, the newest first.
+pub(in crate::ledger) fn claiming_object(
+    tx: &Transaction<'_>,
+    object: Uuid,
+) -> Result<Vec<ClaimingAttribute>> {
+    tx.rows(&NAMED_BY_OBJECT, &values![object])
 }
 
 /// The attributes of an event that claim something, in MISP's order. One with two claims is there twice.

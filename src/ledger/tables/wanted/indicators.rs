@@ -33,6 +33,10 @@ statements! {
         "SELECT EXISTS (SELECT 1 FROM wanted
          WHERE view = $1 AND stix_id = $2 AND stix_id <> object AND object <> $3
          AND (revoke OR $4 AND version <> 0))";
+    OBSERVABLES_OF_ID(Text, Bytes) =
+        "SELECT observable FROM wanted WHERE view = $1 AND object = $2 AND stix_id = $2
+         UNION ALL
+         SELECT observable FROM wanted WHERE view = $1 AND stix_id = $2 AND stix_id <> object";
     CONTENT(Text, Bytes) =
         "SELECT key, observable, object, stix_id, body, valid_from, valid_until, version
          FROM wanted WHERE view = $1 AND object = $2";
@@ -54,6 +58,15 @@ statements! {
              valid_from = excluded.valid_from, valid_until = excluded.valid_until,
              version = excluded.version, change = excluded.change, revoke = FALSE,
              observable = excluded.observable, tlp = 0";
+}
+
+/// The keys of the claims for which an indicator with this id stands, or stood.
+pub(in crate::ledger) fn observables_of_id(
+    tx: &Transaction<'_>,
+    view: &str,
+    stix_id: Uuid,
+) -> Result<Vec<Uuid>> {
+    tx.rows(&OBSERVABLES_OF_ID, &values![view, stix_id])
 }
 
 row! {

@@ -21,7 +21,7 @@ pub(in crate::ledger) use counts::{
 };
 pub(in crate::ledger) use indicators::{
     IdOfObject, KnownIndicator, NewIndicator, WantedRow, contents, indicators_of_keys,
-    indicators_of_observables, is_id_taken, store_indicators, unclaimed,
+    indicators_of_observables, is_id_taken, observables_of_id, store_indicators, unclaimed,
 };
 pub(in crate::ledger) use views::{
     NewViewOfTarget, bring, close_view, end_used_up, forget_unseen_view, views,
