@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Ledger;
 use super::sql::{Result, Transaction};
 use super::tables::claims::STEP_ROWS;
-use super::tables::{delivered, queue, targets, wanted};
+use super::tables::{alert_cursors, delivered, queue, targets, wanted};
 
 /// What became of forgetting a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,7 @@ impl Ledger {
         let name = target.to_owned();
         self.write(move |unit| {
             queue::delete(unit, &name)?;
+            alert_cursors::forget(unit, &name)?;
             targets::delete(unit, &name)
         })
         .await?;

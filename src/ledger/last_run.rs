@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Ledger;
 use super::source_news::ReadSource;
-use super::sql::Result;
+use super::sql::{Result, Transaction};
 use super::tables::counters::{self, ClockTime};
 use super::tables::{events, settings};
 use crate::log_event::LogEvent;
@@ -18,6 +18,15 @@ const RUNNING: &str = "running";
 
 /// The setting that exists in a ledger that was restored from a copy, until its first run begins.
 pub(super) const RESTORED: &str = "restored";
+
+/// The setting that tells when such a run began, Unix milliseconds.
+const RESTORED_AT: &str = "restored at";
+
+/// When a run began on a ledger that was restored from a copy, Unix milliseconds. What was done after the copy was made
+/// is not known to it.
+pub(super) fn restored_at(tx: &Transaction<'_>) -> Result<Option<i64>> {
+    Ok(settings::value(tx, RESTORED_AT)?.and_then(|at| at.parse().ok()))
+}
 
 /// Begins the name of the setting that holds until when a source was heard, Unix milliseconds. It exists while no relay
 /// reads the source.
@@ -58,6 +67,9 @@ impl Ledger {
         }
         let read: Vec<String> = sources.iter().map(|source| heard_until(source.name)).collect();
         self.write(move |unit| {
+            if is_restored {
+                settings::store(unit, RESTORED_AT, &now.to_string())?;
+            }
             settings::forget(unit, RESTORED)?;
             read.iter().try_for_each(|name| settings::forget(unit, name))?;
             settings::store(unit, RUNNING, &now.to_string())

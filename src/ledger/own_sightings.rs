@@ -4,6 +4,7 @@
 use uuid::Uuid;
 
 use super::Ledger;
+use super::last_run::restored_at;
 use super::owner::Unit;
 use super::sql::Result;
 use super::tables::cursors::{self, ListingCursor};
@@ -22,6 +23,9 @@ const STEP: i64 = 100;
 
 /// Milliseconds.
 pub(super) const DAY: i64 = 24 * 3_600_000;
+
+/// How long after a restoration MISP is asked before it is told: alerts of longer ago are not read again.
+const RESTORED_FOR: i64 = 30 * DAY;
 
 /// By which rules a source is told of hits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,14 +157,24 @@ fn make_some(unit: &Unit<'_>, rules: &TellingRules, now: i64) -> Result<Option<u
     let hits = hits::after(unit, number, STEP)?;
     let Some(last) = hits.last().map(|hit| hit.number) else { return Ok(None) };
     let mut made = 0;
+    // What was told between the copy and its restoration is told again by the same alerts.
+    let doubt = restored_at(unit)?.is_some_and(|at| now.saturating_sub(at) < RESTORED_FOR);
     for hit in &hits {
-        made += make(unit, rules, hit, now)?;
+        made += make(unit, rules, hit, Making { now, doubt })?;
     }
     cursors::store(unit, source, ListingCursor { name: HITS, value: last })?;
     Ok(Some(made))
 }
 
-fn make(unit: &Unit<'_>, rules: &TellingRules, hit: &NumberedHit, now: i64) -> Result<u64> {
+/// When sightings are made, and whether MISP may have them already.
+#[derive(Debug, Clone, Copy)]
+struct Making {
+    now: i64,
+    doubt: bool,
+}
+
+fn make(unit: &Unit<'_>, rules: &TellingRules, hit: &NumberedHit, making: Making) -> Result<u64> {
+    let Making { now, doubt } = making;
     let said_by = rules.said_by.replace("{target}", &hit.target);
     let mut made = 0;
     for claim in claims::of_objects(unit, &[hit.observable])? {
@@ -182,7 +196,7 @@ fn make(unit: &Unit<'_>, rules: &TellingRules, hit: &NumberedHit, now: i64) -> R
             day: hit.last_seen.div_euclid(DAY),
         };
         let (attribute_id, seen_at) = (facts.attribute_id, hit.last_seen.div_euclid(1_000));
-        let new = NewOwnSighting { key, attribute_id, seen_at, said_by: &said_by };
+        let new = NewOwnSighting { key, attribute_id, seen_at, said_by: &said_by, doubt };
         made += u64::from(own_sightings::add(unit, new, now)?);
     }
     Ok(made)

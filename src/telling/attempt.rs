@@ -13,6 +13,8 @@ use crate::pure::backoff::Backoff;
 /// The longest pause before a sighting is tried again at which MISP itself failed. It may be this one alone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
+const SECONDS_OF_DAY: i64 = 24 * 3_600;
+
 /// What an attempt came to.
 #[derive(Debug)]
 pub(super) enum Attempted {
@@ -77,11 +79,12 @@ impl Attempt<'_> {
         }))
     }
 
+    /// By the day: after the ledger was restored, another alert of the day may come first.
     fn is_it(&self, listed: &ListedSighting) -> bool {
-        let DueSighting { said_by, seen_at, .. } = self.due;
+        let DueSighting { said_by, day, .. } = self.due;
         listed.organisation == self.organisation
             && listed.said_by == *said_by
-            && listed.seen_at == *seen_at
+            && listed.seen_at.div_euclid(SECONDS_OF_DAY) == *day
     }
 }
 

@@ -17,9 +17,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::support::ledger::{Relay as InProcess, TARGET as SOC};
+use super::support::relay::{Relay, held, owned};
 use super::support::rest::settings;
+use super::support::sandbox::start;
 use super::support::sentinel::Sentinel;
-use super::truth::{KEY, Stage, address, now};
+use super::truth::{KEY, SHORT, Stage, address, now};
 
 /// The target of the sandbox.
 const TARGET: &str = "sandbox";
@@ -181,6 +183,77 @@ async fn a_crash_before_the_request_loses_nothing_and_one_after_it_tells_nothing
 
 fn http(rest: &MispServer) -> reqwest::Client {
     MispClient::way(&settings(&rest.base_url())).client_with(|builder| builder).unwrap()
+}
+
+/// The copy knows nothing of the sighting, and the same alerts are read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_was_restored_tells_nothing_twice() {
+    let (misp, _) = own_misp();
+    let mut stage = stage(misp, &[]).await;
+    let copy = stage.relay.folder().join("copy.db").display().to_string();
+    assert!(stage.relay.command(&["ledger", "backup", &copy]).status.success());
+    stage.relay.stop();
+    let today = now() - now().rem_euclid(86_400);
+    record(&stage, vec![alert("a", today - 10)]).await;
+    stage.relay.restart_alone().await;
+    told(&stage, 1).await;
+    stage.relay.stop();
+    let restored = stage.relay.command(&["ledger", "restore", &copy, "--replace"]);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let recorded = record(&stage, vec![alert("b", today - 20), alert("a", today - 10)]).await;
+    assert_eq!(recorded.new, 2);
+    stage.relay.restart_alone().await;
+    told(&stage, 1).await;
+    assert!(explained(&stage).contains("MISP took it as"), "{}", explained(&stage));
+}
+
+/// A MISP that is down holds up no other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trouble_of_one_misp_holds_up_no_other() {
+    let (own, attribute) = own_misp();
+    let other = Misp::new(now() - 1_000);
+    let event = own.events()[0].uuid;
+    let again = NewAttribute { uuid: attribute, ..address(VALUE) };
+    let new =
+        NewEvent { distribution: 0, attributes: vec![again], uuid: event, ..NewEvent::default() };
+    other.load_event(new);
+    let serving =
+        || MispSettings { keys: vec![Key::site_admin(KEY), writer()], ..MispSettings::default() };
+    let mut down = MispServer::start(own, serving()).await.unwrap();
+    let up = MispServer::start(other, serving()).await.unwrap();
+    let settings = |rest: &MispServer| {
+        let mut all = owned(&SHORT);
+        let own = [
+            ("MSR_MISP__URL", rest.base_url()),
+            ("MSR_MISP__PUBLIC_URL", "https://misp.example".to_owned()),
+            (SIGHTINGS.0, SIGHTINGS.1.to_owned()),
+        ];
+        all.extend(own.map(|(key, value)| (key.to_owned(), value)));
+        all
+    };
+    let sandbox = start().await;
+    let sources = [("down", settings(&down)), ("up", settings(&up))];
+    let mut relay = Relay::of_sources(&sandbox, &sources, &[]);
+    eventually("delivered", || !held(&sandbox).is_empty()).await;
+    let both = |relay: &Relay| {
+        let output = relay.command(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let sources = status["ledger"]["sources"].as_array().cloned().unwrap_or_default();
+        sources.iter().filter(|one| one["claims"] == 1).count() == 2
+    };
+    eventually("both claim it", || both(&relay)).await;
+    relay.stop();
+    let ledger = open(relay.folder()).await;
+    ledger.record_alerts(TARGET, vec![alert("a", now() - 10)], seen(now())).await.unwrap();
+    ledger.close().await;
+    drop(ledger);
+    down.stop().await;
+    relay.restart_alone().await;
+    eventually("the one is told", || up.misp().sightings().len() == 1).await;
+    down.restart().await.unwrap();
+    eventually("the other is told", || down.misp().sightings().len() == 1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((up.misp().sightings().len(), down.misp().sightings().len()), (1, 1));
 }
 
 /// Adds a sighting as the relay does.

@@ -6,6 +6,7 @@ statements! {
     VALUE(Text) = "SELECT value FROM alert_cursors WHERE target = $1";
     STORE(Text, Integer) = "INSERT INTO alert_cursors (target, value) VALUES ($1, $2)
         ON CONFLICT (target) DO UPDATE SET value = excluded.value";
+    FORGET(Text) = "DELETE FROM alert_cursors WHERE target = $1";
     NOT_AFTER(Integer) = "UPDATE alert_cursors SET value = $1 WHERE value > $1";
 }
 
@@ -17,6 +18,10 @@ pub(in crate::ledger) fn value(tx: &Transaction<'_>, target: &str) -> Result<Opt
 /// Stores until when the alerts of a target were read, Unix milliseconds.
 pub(in crate::ledger) fn store(tx: &Transaction<'_>, target: &str, until: i64) -> Result<()> {
     tx.execute(&STORE, &values![target, until]).map(drop)
+}
+
+pub(in crate::ledger) fn forget(tx: &Transaction<'_>, target: &str) -> Result<()> {
+    tx.execute(&FORGET, &values![target]).map(drop)
 }
 
 /// Sets cursors that are later than `now` to `now`: a clock that was ahead moved them.

@@ -22,10 +22,10 @@ macro_rules! is_due {
 
 statements! {
     // At most one of an attribute, target and day, however many alerts there are.
-    ADD(Text, Bytes, Text, Integer, Integer, Integer, Text, Integer) =
+    ADD(Text, Bytes, Text, Integer, Integer, Integer, Text, Integer, Boolean) =
         "INSERT INTO own_sightings
-             (source, attribute, target, day, attribute_id, seen_at, said_by, due_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             (source, attribute, target, day, attribute_id, seen_at, said_by, due_at, doubt)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (source, attribute, target, day) DO NOTHING";
     DUE(Text, Integer, Integer) = concat!(
         "SELECT attribute, target, day, attribute_id, seen_at, said_by, attempts, doubt
@@ -81,6 +81,8 @@ pub(in crate::ledger) struct NewOwnSighting<'a> {
     /// Unix seconds.
     pub seen_at: i64,
     pub said_by: &'a str,
+    /// MISP may have it all the same.
+    pub doubt: bool,
 }
 
 /// Adds a sighting that is due at `now`, Unix milliseconds. Returns whether it is new.
@@ -89,9 +91,9 @@ pub(in crate::ledger) fn add(
     new: NewOwnSighting<'_>,
     now: i64,
 ) -> Result<bool> {
-    let NewOwnSighting { key, attribute_id, seen_at, said_by } = new;
+    let NewOwnSighting { key, attribute_id, seen_at, said_by, doubt } = new;
     let OwnSightingKey { source, attribute, target, day } = key;
-    let row = values![source, attribute, target, day, attribute_id, seen_at, said_by, now];
+    let row = values![source, attribute, target, day, attribute_id, seen_at, said_by, now, doubt];
     Ok(tx.execute(&ADD, &row)? > 0)
 }
 
