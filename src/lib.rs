@@ -36,6 +36,8 @@ pub mod azure;
 
 pub mod deliver;
 
+pub mod hits;
+
 pub mod compare;
 
 // How operators look in, and the stand-in.

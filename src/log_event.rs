@@ -261,6 +261,12 @@ pub enum LogEvent {
     DeletionRecovered,
     /// A withdrawn indicator was deleted in Sentinel.
     IndicatorDeleted,
+    /// Alerts of a target hit indicators of ours, and the ledger recorded it.
+    HitsRecorded,
+    /// A target's alerts cannot be read now. Told at a change, and once a minute.
+    AlertsFailing,
+    /// A target's alerts are read again.
+    AlertsRecovered,
     /// The ledger is empty, and it is read back which ids are used up.
     IdsReadBack,
     /// Used-up ids were read back.

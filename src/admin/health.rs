@@ -124,7 +124,8 @@ fn target(target: &SendingStatus) -> impl Iterator<Item = Finding> {
     };
     let unquoted = health.unquoted().map(|words| format!("{name}: {words}"));
     let failing = finding("failing", &health.degraded).map(|found| Finding { unquoted, ..found });
-    let others = [("sign_in", &health.sign_in), ("deletion", &health.deletion)];
+    let others =
+        [("sign_in", &health.sign_in), ("deletion", &health.deletion), ("hits", &health.hits)];
     let others = others.into_iter().filter_map(move |(reason, words)| finding(reason, words));
     failing.into_iter().chain(others)
 }

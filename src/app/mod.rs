@@ -29,6 +29,7 @@ use crate::admin::control::{self, ControlSocket};
 use crate::compare::Readback;
 use crate::config::{Config, Mode, Source, Target};
 use crate::deliver::{self, Health, Sender};
+use crate::hits::AlertReader;
 use crate::intake::zmq::ZeroMqStatus;
 use crate::ledger::{
     InForce, Ledger, Member, ReadSource, StartError, TargetEntry, TargetMode, Views,
@@ -76,6 +77,8 @@ pub struct Relay {
     sources: Vec<SourceParts>,
     senders: Vec<Sender>,
     health: Health,
+    /// Those that read the alerts of targets for hits.
+    alerts: Vec<AlertReader>,
     readback: Arc<Readback>,
     listeners: Listeners,
 }
@@ -139,6 +142,7 @@ impl Relay {
         known_sources::tell(&config, &ledger).await?;
         let health = Health::default();
         let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
+        let alerts = AlertReader::all(&config, &ledger, &http, &health)?;
         let readback = Arc::new(readback::of(&config, &http, &senders)?);
         // Bound before the run begins, so that a port that is in use ends the start.
         let listeners = Listeners::bind(&config)?;
@@ -148,7 +152,7 @@ impl Relay {
         // A start that fails before this line has received nothing, so it leaves no gap behind.
         tell_hits(&config, &ledger).await?;
         ledger.begin_run(&read_sources(&config), Ledger::now()).await?;
-        Ok(Self { config, ledger, views, sources, senders, health, readback, listeners })
+        Ok(Self { config, ledger, views, sources, senders, alerts, health, readback, listeners })
     }
 
     /// The states of the ZeroMQ endpoints, by source.

@@ -70,6 +70,9 @@ impl Tasks {
             compare::delete_withdrawn(&readback, &ledger, &rules, &health, &stopped).await;
             Ok(())
         }));
+        for reader in relay.alerts {
+            senders.spawn(named("hits", reader.run(stop_senders.clone()).map(Ok)));
+        }
         // The observers stop with the senders, so that status and metrics answer until the end.
         let stopped = || stop_senders.clone();
         let watching = upkeep(services.clone(), recorded.clone(), stopped());

@@ -1,15 +1,17 @@
-//! All traffic to Azure: the HTTP client, sign-ins, key vaults, the management plane, and the meaning of
-//! refusals.
+//! All traffic to Azure: the HTTP client, sign-ins, key vaults, the management plane, Log Analytics, and the
+//! meaning of refusals.
 
 mod assertion;
 mod certificate;
 mod credential;
 pub mod http;
+pub mod logs;
 pub mod manage;
 pub mod pace;
 mod refusal;
 mod remedy;
 pub mod reply;
+mod service;
 mod sign_in;
 pub mod token;
 mod transport;

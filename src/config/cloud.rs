@@ -11,6 +11,10 @@ pub(super) struct Cloud {
     pub management: &'static str,
     /// The base URL of the API for STIX objects.
     pub endpoint: &'static str,
+    /// The base URL of Log Analytics' query API, and the scope of its tokens. The public cloud's scope still has the
+    /// older name of the host.
+    pub logs: &'static str,
+    pub logs_scope: &'static str,
     pub is_public: bool,
     /// The audience of a managed identity's token if an application trusts it:
     /// <https://learn.microsoft.com/en-us/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>.
@@ -22,6 +26,8 @@ const PUBLIC: Cloud = Cloud {
     scope: "https://management.azure.com/.default",
     management: "https://management.azure.com",
     endpoint: "https://api.ti.sentinel.azure.com",
+    logs: "https://api.loganalytics.azure.com",
+    logs_scope: "https://api.loganalytics.io/.default",
     is_public: true,
     exchange: "api://AzureADTokenExchange",
 };
@@ -31,6 +37,8 @@ const US_GOVERNMENT: Cloud = Cloud {
     scope: "https://management.usgovcloudapi.net/.default",
     management: "https://management.usgovcloudapi.net",
     endpoint: "https://api.ti.sentinel.azure.us",
+    logs: "https://api.loganalytics.us",
+    logs_scope: "https://api.loganalytics.us/.default",
     is_public: false,
     exchange: "api://AzureADTokenExchangeUSGov",
 };
@@ -40,6 +48,8 @@ const CHINA: Cloud = Cloud {
     scope: "https://management.chinacloudapi.cn/.default",
     management: "https://management.chinacloudapi.cn",
     endpoint: "https://api.ti.sentinel.azure.cn",
+    logs: "https://api.loganalytics.azure.cn",
+    logs_scope: "https://api.loganalytics.azure.cn/.default",
     is_public: false,
     exchange: "api://AzureADTokenExchangeChina",
 };

@@ -10,6 +10,7 @@ mod cloud;
 mod credential;
 mod delivery;
 mod excerpt;
+mod hits;
 mod layers;
 mod listeners;
 mod load;
@@ -46,6 +47,7 @@ pub use admin::Admin;
 pub use api::Api;
 pub use credential::{Credential, ManagedIdentity, Proof};
 pub use delivery::{AcceptBody, Delivery, Limits};
+pub use hits::Hits;
 pub use layers::{ConfigSource, DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, ONE_SOURCE, variable};
 pub use load::{PLACEHOLDER_URL, load, load_rules};
 pub use log::{Log, LogFormat};
@@ -180,6 +182,8 @@ pub struct Target {
     pub api_version: String,
     /// The workspace on the management plane. `None`: its names are not set.
     pub managed: Option<ManagedWorkspace>,
+    /// How its alerts are read for hits. `None`: they are not.
+    pub hits: Option<Hits>,
     /// The file into which a `dry-run` target writes what it would send, as NDJSON.
     pub dry_run_file: PathBuf,
     /// The target's policy: its own keys override those of `[policy]`.

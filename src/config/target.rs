@@ -5,7 +5,7 @@ use super::mistake::Problem;
 use super::reader::Reader;
 use super::unseen::as_meant;
 use super::values::{fitting, uuid};
-use super::{Api, LedgerConfig, Limits, Mode, Target, cloud, credential, management, policy};
+use super::{Api, LedgerConfig, Limits, Mode, Target, cloud, credential, hits, management, policy};
 use crate::pure::policy::Policy;
 use crate::pure::stix::{Rendering, Withdraw};
 
@@ -52,6 +52,7 @@ pub(super) fn read(
         api_version: version.unwrap_or_else(|| api.version().to_owned()),
         dry_run_file: file.unwrap_or_else(usual_file),
         managed: management::of_target(reader, name, cloud.management),
+        hits: hits::of_target(reader, &section, &cloud),
         policy: policy::read(reader, format!("{section}.policy"), Some(base)),
         identity: reader.own_word(&key("identity")).unwrap_or(rendering.identity),
         withdraw: reader.own_word(&key("withdraw")).unwrap_or(rendering.withdraw),
@@ -98,7 +99,7 @@ fn source(text: &str) -> Result<String, Problem> {
     }
 }
 
-fn scope(text: &str) -> Result<String, Problem> {
+pub(super) fn scope(text: &str) -> Result<String, Problem> {
     match text.strip_suffix("/.default") {
         Some(resource) if resource.contains("://") => Ok(text.to_owned()),
         _ => Err(Problem::new("no scope of an application").hint("it ends with /.default")),

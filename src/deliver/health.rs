@@ -25,6 +25,9 @@ pub struct DeliveryHealth {
     /// Why withdrawn indicators cannot be deleted now, where they are to be. `None`: they can.
     #[serde(default)]
     pub deletion: Option<String>,
+    /// Why the target's alerts cannot be read, where they are to be. `None`: they can.
+    #[serde(default)]
+    pub hits: Option<String>,
     /// The last upload that Sentinel accepted since the start.
     pub last_accepted: Option<DateTime<Utc>>,
     /// The last sign-in that succeeded since the start. `None` also where none is needed.
@@ -93,6 +96,7 @@ impl Health {
         metrics::degraded(Part::Target(target), "failing", health.degraded.is_some());
         metrics::degraded(Part::Target(target), "sign_in", health.sign_in.is_some());
         metrics::degraded(Part::Target(target), "deletion", health.deletion.is_some());
+        metrics::degraded(Part::Target(target), "hits", health.hits.is_some());
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, TargetHealth>> {

@@ -71,6 +71,8 @@ pub(super) struct FaultOrders {
     pub(super) metadata: VecDeque<SignInFault>,
     /// The faults of the next requests to the management plane.
     pub(super) management: VecDeque<Fault>,
+    /// The faults of the next queries of Log Analytics.
+    pub(super) logs: VecDeque<Fault>,
     /// Whether deletions are answered with success although what they name stays.
     pub(super) idle_deletions: bool,
     pub(super) poison: HashSet<String>,

@@ -9,6 +9,7 @@ mod entra;
 mod fault;
 mod imds;
 mod life;
+mod logs;
 mod manage;
 mod page;
 mod quota;
@@ -213,6 +214,16 @@ on_state! {
     fn script_management(state, faults: impl IntoIterator<Item = Fault>) =
         state.faults.management.extend(faults);
 
+    /// Scripts the next queries of Log Analytics, with the faults that the management plane knows as answers.
+    fn script_logs(state, faults: impl IntoIterator<Item = Fault>) = state.faults.logs.extend(faults);
+
+    /// Returns how many queries Log Analytics was asked.
+    fn log_queries(state) -> usize = state.log_queries;
+
+    /// Adds a row to the table `SecurityAlert` of a workspace.
+    fn add_alert(state, workspace: Uuid, row: serde_json::Map<String, Value>) =
+        state.alerts.entry(workspace).or_default().push(row);
+
     /// Returns every request to the management plane so far.
     fn managed(state) -> Vec<Managed> = state.managed.clone();
 
@@ -335,6 +346,7 @@ fn app(world: Arc<World>) -> Router {
         .route(&format!("{threats}/threatIntelligence/main/{{what}}"), any(manage::serve))
         .route(&format!("{threats}/threatintelligence/{{what}}"), any(manage::serve))
         .route(workspace, get(manage::serve))
+        .route("/v1/workspaces/{workspace}/query", post(logs::query))
         .route("/secrets/{name}", get(vault::secret))
         .route("/secrets/{name}/", get(vault::secret))
         .route("/secrets/{name}/{version}", get(vault::secret))

@@ -145,6 +145,7 @@ pub(super) fn relay_environment(
             ("RESOURCE_GROUP", settings.resource_group.clone()),
             ("WORKSPACE_NAME", format!("workspace-{number}")),
             ("MANAGEMENT", base_url.to_owned()),
+            ("LOGS", base_url.to_owned()),
         ];
         let named = |(key, value)| (format!("MSR_TARGET__{target}__{key}"), value);
         variables.extend(keys.map(named));

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use axum::body::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -111,6 +111,10 @@ pub(super) struct SandboxState {
     pub(super) latest: Vec<HeldObject>,
     /// All requests to the management plane.
     pub(super) managed: Vec<Managed>,
+    /// The rows of the table `SecurityAlert` in Log Analytics, by workspace.
+    pub(super) alerts: BTreeMap<Uuid, Vec<Map<String, Value>>>,
+    /// How many queries Log Analytics was asked.
+    pub(super) log_queries: usize,
     /// The queries that are not at their end, by skip token.
     pub(super) pagings: HashMap<String, Paging>,
 }

@@ -21,6 +21,7 @@ fn target(cloud: &str) -> Target {
         ("MSR_TARGET__SOC__SUBSCRIPTION_ID", "11111111-2222-4333-8444-666666666666"),
         ("MSR_TARGET__SOC__RESOURCE_GROUP", "soc"),
         ("MSR_TARGET__SOC__WORKSPACE_NAME", "sentinel"),
+        ("MSR_TARGET__SOC__HITS", "true"),
     ];
     let empty = tempfile::NamedTempFile::new().unwrap();
     let environment = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -32,13 +33,14 @@ fn target(cloud: &str) -> Target {
 fn the_page_of_hosts_has_those_of_each_cloud() {
     let host = |address: &str| address.trim_start_matches("https://").to_owned();
     let mut text =
-        "| cloud | sign-in | upload | management plane |\n|---|---|---|---|\n".to_owned();
+        "| cloud | sign-in | upload | management plane | Log Analytics |\n|---|---|---|---|---|\n"
+            .to_owned();
     for cloud in CLOUDS {
         let target = target(cloud);
-        let [sign_in, upload, management] =
-            [&target.authority, &target.endpoint, &target.managed.unwrap().management]
-                .map(|address| host(address));
-        writeln!(text, "| `{cloud}` | {sign_in} | {upload} | {management} |").unwrap();
+        let (management, logs) = (target.managed.unwrap().management, target.hits.unwrap().logs);
+        let [sign_in, upload, management, logs] =
+            [&target.authority, &target.endpoint, &management, &logs].map(|address| host(address));
+        writeln!(text, "| `{cloud}` | {sign_in} | {upload} | {management} | {logs} |").unwrap();
     }
     page::holds("docs/reference/hosts.md", &[("clouds", text)]);
 }

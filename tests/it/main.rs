@@ -53,6 +53,8 @@ mod hangup;
 #[cfg(test)]
 mod hearsay;
 #[cfg(test)]
+mod hits;
+#[cfg(test)]
 mod identities;
 #[cfg(test)]
 #[cfg(feature = "import-config")]

@@ -75,6 +75,7 @@ fn state_of(target: &TargetStatus, sending: Option<&SendingStatus>, sight: Sight
     let health = &sending.health;
     let failing = if shows_words(sight) { health.degraded.as_deref() } else { health.unquoted() };
     let why = failing.or(health.sign_in.as_deref()).or(health.deletion.as_deref());
+    let why = why.or(health.hits.as_deref());
     let next = health.next_try.map(|at| format!(" (next try {})", ahead(at, sight.now)));
     html! {
         @match why {

@@ -7,23 +7,17 @@ mod shape;
 mod walk;
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Url};
 use uuid::Uuid;
 
 pub use shape::{Condition, WorkspaceObject};
 pub use walk::Walk;
 
-use super::http::{exchange, silence};
-use super::pace::pass;
-use super::reply::{Reply, may_pass};
+use super::reply::Reply;
+use super::service::{Message, NoAnswer, Service};
 use super::token::{SignInError, TokenSource};
 use crate::config::{Azure, ManagedWorkspace, Management};
-use crate::log_event::ms;
-use crate::pure::backoff::Backoff;
-use crate::pure::pacer::Pacer;
 
 /// The longest body of an answer, in bytes. A page of 1,000 indicators takes a few MB.
 const MAX_ANSWER: usize = 64 << 20;
@@ -57,22 +51,23 @@ pub struct BadAddress {
 /// The client for one workspace.
 #[derive(Debug)]
 pub struct ManageClient {
-    http: reqwest::Client,
-    /// `host:port` of the proxy on the way, if there is one.
-    proxy: Option<String>,
+    service: Service,
     /// The URL of the workspace. All its threat intelligence lies below it.
     scope: Url,
     api_version: String,
-    tokens: Arc<TokenSource>,
-    rules: Management,
-    pacer: Pacer,
 }
 
-/// A request before it gets its token.
-pub(super) struct Message {
-    pub method: Method,
-    pub url: Url,
-    pub body: Option<String>,
+impl From<NoAnswer> for ManageError {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::SignIn(error) => Self::SignIn(error),
+            NoAnswer::Unreachable(why) => Self::Unreachable(why),
+            NoAnswer::TooLong(most) => Self::Unreadable(format!(
+                "an answer of more than {} MiB: set a smaller azure.management.page",
+                most >> 20
+            )),
+        }
+    }
 }
 
 impl ManageClient {
@@ -105,9 +100,16 @@ impl ManageClient {
             &workspace.workspace_name,
         ]);
         let api_version = workspace.api_version.clone();
-        let pacer = Pacer::with_pauses(rules.request_pause, Instant::now());
-        let proxy = super::http::way(azure).proxy_to(&scope);
-        Ok(Self { http, proxy, scope, api_version, tokens, rules: rules.clone(), pacer })
+        let service = Service {
+            name: "the management plane",
+            http,
+            proxy: super::http::way(azure).proxy_to(&scope),
+            tokens,
+            rules: rules.clone(),
+            pacer: Service::pacer(rules),
+            max_answer: MAX_ANSWER,
+        };
+        Ok(Self { service, scope, api_version })
     }
 
     /// Returns the workspace's resource ID, on which roles are assigned.
@@ -122,7 +124,7 @@ impl ManageClient {
     pub async fn workspace_id(&self) -> Result<Option<Uuid>, ManageError> {
         let mut url = self.scope.clone();
         url.query_pairs_mut().append_pair("api-version", WORKSPACE_VERSION);
-        let message = Message { method: Method::GET, url, body: None };
+        let message = Message::new(Method::GET, url, None);
         let reply = self.send(&message, &[401, 403]).await?;
         if !reply.is_success() {
             return Ok(None);
@@ -141,7 +143,7 @@ impl ManageClient {
 
     /// Returns the objects that meet a condition, page by page. The first page is asked for later.
     pub fn walk(&self, condition: &Condition<'_>) -> Walk<'_> {
-        let body = shape::query_body(condition, self.rules.page);
+        let body = shape::query_body(condition, self.service.rules.page);
         Walk::new(self, self.post("query", body), condition.source)
     }
 
@@ -159,7 +161,7 @@ impl ManageClient {
         }
         self.check_host(&url)?;
         url.query_pairs_mut().append_pair("api-version", &self.api_version);
-        let message = Message { method: Method::DELETE, url, body: None };
+        let message = Message::new(Method::DELETE, url, None);
         let reply = self.send(&message, &[404, 410]).await?;
         Ok(reply.is_success() && reply.status != 204)
     }
@@ -172,7 +174,7 @@ impl ManageClient {
             path.extend(room).push(action);
         }
         url.query_pairs_mut().append_pair("api-version", &self.api_version);
-        Message { method: Method::POST, url, body: Some(body) }
+        Message::new(Method::POST, url, Some(body))
     }
 
     /// Checks that a URL has the host of the workspace's URL. The token is sent to no other host.
@@ -183,73 +185,12 @@ impl ManageClient {
 
     /// Sends a message, with retries. An answer whose status is neither 2xx nor one of `expected` is an error.
     async fn send(&self, message: &Message, expected: &[u16]) -> Result<Reply, ManageError> {
-        let reply = self.exchange(message).await?;
+        let reply = self.service.exchange(message).await?;
         if reply.is_success() || expected.contains(&reply.status) {
             return Ok(reply);
         }
-        let token = self.tokens.token().await.ok();
+        let token = self.service.tokens.token().await.ok();
         Err(refusal::explain(&reply, self.scope(), token.as_ref()))
-    }
-
-    /// Sends a message. It is sent again after a failure that may pass, as often as configured, and once more
-    /// with a fresh token after a 401.
-    async fn exchange(&self, message: &Message) -> Result<Reply, ManageError> {
-        let Management { retries, backoff_min, backoff_max, .. } = self.rules;
-        let backoff = Backoff::new(backoff_min, backoff_max);
-        let (mut failures, mut renewed) = (0, false);
-        loop {
-            let (why, wait) = match self.attempt(message).await {
-                Ok(reply) if reply.status == 401 && !renewed => {
-                    renewed = true;
-                    self.tokens.renew()?;
-                    continue;
-                }
-                Ok(reply) if may_pass(reply.status) => {
-                    let host = self.scope.host_str().unwrap_or_default();
-                    let why = format!("the management plane at {host} fails: {}", reply.words());
-                    (why, reply.wait())
-                }
-                Err(ManageError::Unreachable(why)) => (why, None),
-                answer => return answer,
-            };
-            failures += 1;
-            if failures > retries {
-                return Err(ManageError::Unreachable(why));
-            }
-            let pause = wait.unwrap_or_else(|| backoff.pause(failures, rand::random()));
-            tracing::debug!(
-                why,
-                wait_ms = ms(pause),
-                "The management plane failed, and is asked again"
-            );
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// Sends a message once.
-    async fn attempt(&self, message: &Message) -> Result<Reply, ManageError> {
-        let token = self.tokens.token().await?;
-        pass(&self.pacer).await;
-        let mut request = self
-            .http
-            .request(message.method.clone(), message.url.clone())
-            .bearer_auth(token.expose())
-            .timeout(self.rules.request_timeout);
-        if let Some(body) = &message.body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
-        }
-        let answer = exchange(request, MAX_ANSWER).await;
-        let reply = answer.map_err(|error| {
-            let proxy = self.proxy.as_deref();
-            ManageError::Unreachable(silence("the management plane", &self.scope, proxy, &error))
-        })?;
-        if reply.is_cut {
-            return Err(ManageError::Unreadable(format!(
-                "an answer of more than {} MiB: set a smaller azure.management.page",
-                MAX_ANSWER >> 20
-            )));
-        }
-        Ok(reply)
     }
 }
 

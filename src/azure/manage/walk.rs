@@ -63,13 +63,13 @@ impl<'c> Walk<'c> {
     /// does not support that (404 or 405), the first POST is sent to the page's URL.
     async fn fetch(&self, url: Url) -> Result<Vec<u8>, ManageError> {
         if !self.is_first {
-            let message = Message { method: Method::GET, url: url.clone(), body: None };
+            let message = Message::new(Method::GET, url.clone(), None);
             let reply = self.client.send(&message, &[404, 405]).await?;
             if reply.is_success() {
                 return Ok(reply.body);
             }
         }
-        let message = Message { method: Method::POST, url, body: self.body.clone() };
+        let message = Message::new(Method::POST, url, self.body.clone());
         Ok(self.client.send(&message, &[]).await?.body)
     }
 

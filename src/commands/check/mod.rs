@@ -2,6 +2,7 @@
 //! the next. It says what is wrong and how to mend it. It uploads no indicator unless `--upload-probe` is
 //! given.
 
+mod alerts;
 mod certificate;
 mod clock;
 mod deletion;
@@ -190,6 +191,9 @@ fn hosts(config: &Config) -> Vec<Host<'_>> {
             add("Entra", &target.authority, key("authority"), way());
         }
         add("Sentinel", &target.endpoint, key("endpoint"), way());
+        if let Some(hits) = &target.hits {
+            add("Log Analytics", &hits.logs, key("logs"), way());
+        }
         if let Some(managed) = &target.managed {
             add("management", &managed.management, key("management"), way());
         }

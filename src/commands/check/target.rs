@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::alerts;
 use super::deletion::{Probe, REMEDY};
 use super::diagnosis::{Diagnosis, Found, Severity, Subject, told};
 use super::host::HostSeen;
@@ -73,6 +74,9 @@ pub(super) async fn look(config: &Config, hosts: &[HostSeen], probe: bool) -> Fo
             && away(&[&managed.management], hosts).is_none()
         {
             findings.extend(told(asked.management(managed, tokens, is_probed).await));
+        }
+        if target.hits.as_ref().is_some_and(|hits| away(&[&hits.logs], hosts).is_none()) {
+            findings.extend(alerts::look(config, target, http).await);
         }
     }
     findings.extend(quotas(config));

@@ -140,9 +140,9 @@ fn ok(body: &Value) -> DraftAnswer {
     DraftAnswer::new(200, body.to_string())
 }
 
-/// Returns the answer of a fault that the management plane knows; `None` if there is none.
+/// Returns the answer of a fault that the management plane and Log Analytics know; `None` if there is none.
 #[expect(clippy::wildcard_enum_match_arm, reason = "tests order these faults alone")]
-fn scripted(world: &World, fault: &Fault, token: &str) -> Option<DraftAnswer> {
+pub(super) fn scripted(world: &World, fault: &Fault, token: &str) -> Option<DraftAnswer> {
     Some(match fault {
         Fault::Throttled { header, .. } => DraftAnswer {
             retry_after: *header,

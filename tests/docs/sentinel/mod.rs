@@ -105,10 +105,11 @@ fn the_content_is_ascii() {
     }
 }
 
-/// Each query is used: by a rule, a hunting query, the workbook, the connector's page or `verify --kql`.
+/// Each query is used: by a rule, a hunting query, the workbook, the connector's page, `verify --kql` or the relay.
 #[test]
 fn every_query_is_used() {
-    let mut used: BTreeSet<String> = ["verify/newest", "verify/one"].map(str::to_owned).into();
+    let asked = ["verify/newest", "verify/one", "hits/alerts"];
+    let mut used: BTreeSet<String> = asked.map(str::to_owned).into();
     used.extend(connector::QUERIES.map(str::to_owned));
     used.extend(workbook::queries());
     let (Rules { rule }, Hunting { query }) = (source::rules(), source::hunting());

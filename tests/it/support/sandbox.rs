@@ -75,6 +75,7 @@ pub(crate) fn manager(sandbox: &Sandbox) -> manage::ManageClient {
 pub(crate) fn target(sandbox: &Sandbox) -> Target {
     let account = &sandbox.settings().accounts[0];
     Target {
+        hits: None,
         name: "sandbox".to_owned(),
         enabled: true,
         mode: Mode::Live,
