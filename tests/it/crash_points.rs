@@ -94,7 +94,9 @@ async fn after_every_commit_the_ledger_is_sound_and_goes_on_to_the_same_end() {
     let (log, end) = (log_of(folder), wanted(folder));
     assert_eq!(std::fs::read(folder.join("ledger.db")).unwrap(), beginning, "all is in the log");
     let commits = commits(&log);
-    assert!(commits.len() >= begins[0] + story.len() + 4, "{begins:?}, {}", commits.len());
+    // How many units share a commit depends on the machine, but a large publication never has one alone.
+    let is_long = |part: &[usize]| part[1] - part[0] >= 3;
+    assert!(begins.windows(2).any(is_long), "{begins:?}, {}", commits.len());
     assert_eq!((end.0.len(), end.1), (2, 2));
     for (number, cut) in commits.iter().enumerate().skip(begins[0]) {
         let crashed = tempfile::tempdir().unwrap();

@@ -52,3 +52,15 @@ async fn deletions_that_are_refused() {
     scene.publisher.send(&to_ids_off(1, "a.example", then() + 1)).await;
     fires(&scene.relay, "target", "deletion").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_that_cannot_be_read() {
+    let settings = [
+        ("MSR_TARGET__SANDBOX__HITS", "true"),
+        ("MSR_TARGET__SANDBOX__HITS_EVERY", "100ms"),
+        ("MSR_AZURE__MANAGEMENT__RETRIES", "0"),
+    ];
+    let scene = Scene::set(&settings).await;
+    scene.sandbox.script_logs(vec![Fault::ServerError; 10_000]);
+    fires(&scene.relay, "target", "hits").await;
+}
