@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::address::https;
 use super::cloud::Cloud;
 use super::reader::Reader;
-use super::target::scope;
+use super::values::scope;
 
 /// How the alerts of a workspace are read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use super::address::https;
 use super::mistake::Problem;
 use super::reader::Reader;
 use super::unseen::as_meant;
-use super::values::{fitting, uuid};
+use super::values::{fitting, scope, uuid};
 use super::{Api, LedgerConfig, Limits, Mode, Target, cloud, credential, hits, management, policy};
 use crate::pure::policy::Policy;
 use crate::pure::stix::{Rendering, Withdraw};
@@ -96,13 +96,6 @@ fn source(text: &str) -> Result<String, Problem> {
         }
         _ if text.chars().count() > LONGEST_SOURCE => Err("is too long".into()),
         _ => as_meant(text).map(str::to_owned),
-    }
-}
-
-pub(super) fn scope(text: &str) -> Result<String, Problem> {
-    match text.strip_suffix("/.default") {
-        Some(resource) if resource.contains("://") => Ok(text.to_owned()),
-        _ => Err(Problem::new("no scope of an application").hint("it ends with /.default")),
     }
 }
 

@@ -245,3 +245,11 @@ pub(super) fn uuid(text: &str) -> Result<Uuid, Problem> {
 pub(super) fn fitting(text: &str, fits: bool, problem: &str) -> Result<String, Problem> {
     if fits { Ok(text.to_owned()) } else { Err(problem.into()) }
 }
+
+/// Reads the scope of tokens, e.g. `https://management.azure.com/.default`.
+pub(super) fn scope(text: &str) -> Result<String, Problem> {
+    match text.strip_suffix("/.default") {
+        Some(resource) if resource.contains("://") => Ok(text.to_owned()),
+        _ => Err(Problem::new("no scope of an application").hint("it ends with /.default")),
+    }
+}
