@@ -3,6 +3,8 @@
 mod custom_details;
 mod entities;
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 
 use super::stix::Observable;
@@ -63,8 +65,10 @@ pub fn read(row: &AlertRow<'_>) -> Option<Alert> {
     let indicators = custom_details::indicators(row.extended_properties, MOST_NAMED);
     let mut named: Vec<Named> = indicators.into_iter().map(Named::Indicator).collect();
     if named.is_empty() {
-        let observables = entities::observables(row.entities, MOST_NAMED);
-        named.extend(observables.into_iter().map(Named::Entity));
+        let mut seen = HashSet::new();
+        let observables = entities::observables(row.entities).into_iter();
+        let each_once = observables.filter(|one| seen.insert(one.clone()));
+        named.extend(each_once.take(MOST_NAMED).map(Named::Entity));
     }
     let rule = row.name.chars().take(LONGEST_RULE).collect();
     let is_known = !row.id.is_empty();
@@ -105,6 +109,17 @@ mod tests {
         assert_eq!(read(&AlertRow { start: "", end: "soon", ..row() }), None);
         let without_end = read(&AlertRow { end: "", ..row() }).unwrap();
         assert_eq!(without_end.first_seen, without_end.last_seen);
+    }
+
+    #[test]
+    fn what_an_alert_names_twice_counts_once_and_no_alert_names_more_than_it_may() {
+        let address =
+            |n: usize| format!(r#"{{"Type":"ip","Address":"11.0.{}.{}"}}"#, n / 200, n % 200);
+        let many: Vec<String> = (0..2_000).map(address).collect();
+        let entities = format!("[{0},{0}]", many.join(","));
+        let alert = read(&AlertRow { entities: &entities, ..row() }).unwrap();
+        assert_eq!(alert.named.len(), MOST_NAMED);
+        assert_eq!(alert.named.iter().collect::<HashSet<_>>().len(), MOST_NAMED);
     }
 
     proptest! {
