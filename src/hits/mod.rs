@@ -5,7 +5,7 @@ mod window;
 
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::azure::logs::{BadAddress, LogsClient, LogsError, LogsTable, Span, written};
@@ -25,6 +25,13 @@ const UNTIL: &str = "2026-01-02T00:00:00.000Z";
 
 /// The rows to which the query keeps itself.
 const MOST_ROWS: usize = 10_000;
+
+/// The columns that tell of an alert.
+const COLUMNS: [&str; 6] =
+    ["SystemAlertId", "AlertName", "StartTime", "EndTime", "Entities", "ExtendedProperties"];
+
+/// Alerts that the ledger records in one transaction.
+const STEP: usize = 200;
 
 /// Why alerts could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -129,26 +136,58 @@ impl AlertReader {
         }
     }
 
-    /// Reads all alerts that Sentinel shows by now.
-    async fn read_all(&mut self) -> Result<(), Fault> {
-        while self.read_some().await? {}
+    /// Reads all alerts that Sentinel shows by now, in parts where they are many.
+    async fn read_all(&self) -> Result<(), Fault> {
+        let cursor = self.ledger.alerts_cursor(&self.target).await?;
+        let Some(span) = window::next(cursor, Utc::now(), self.hits.delay) else { return Ok(()) };
+        let mut after = span.after;
+        while after < span.until {
+            let (table, part) = self.part(Span { after, ..span }).await?;
+            let reached = window::reached(cursor, part.until, span);
+            self.record(&alerts(&table)?, part, reached).await?;
+            after = part.until;
+        }
         Ok(())
     }
 
-    /// Reads the next alerts. Returns whether there may be more.
-    async fn read_some(&self) -> Result<bool, Fault> {
-        let cursor = self.ledger.alerts_cursor(&self.target).await?;
-        let Some(span) = window::next(cursor, Utc::now(), self.hits.delay) else {
-            return Ok(false);
-        };
-        let table = self.client.query(&query(span), span).await?;
-        let is_full = table.rows.len() >= MOST_ROWS;
-        let reached = if is_full { window::last_row(&table, span) } else { span.until };
-        let alerts = alerts(&table);
-        let count = alerts.len();
-        let recorded = self.ledger.record_alerts(&self.target, alerts, reached).await?;
-        note(&self.target, count, recorded);
-        Ok(is_full)
+    /// Asks for the alerts of a time, or of its beginning, if all are too many for one answer. Returns the time with them.
+    async fn part(&self, span: Span) -> Result<(LogsTable, Span), LogsError> {
+        let mut part = span;
+        loop {
+            let answer = self.client.query(&query(part), part).await;
+            let is_too_large = match &answer {
+                Ok(table) => table.rows.len() >= MOST_ROWS,
+                Err(error) => matches!(error, LogsError::Incomplete(_)),
+            };
+            match window::half(part).filter(|_| is_too_large) {
+                Some(half) => part = half,
+                None => return answer.map(|table| (table, part)),
+            }
+        }
+    }
+
+    /// Has the ledger record what alerts name, a few at a time, so that it is not held up. The cursor moves with the last.
+    async fn record(
+        &self,
+        alerts: &[Alert],
+        part: Span,
+        reached: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let (mut left, mut recorded) = (alerts, RecordedHits::default());
+        loop {
+            let (now, later) = left.split_at(left.len().min(STEP));
+            let cursor = if later.is_empty() { reached } else { part.after };
+            let step = self.ledger.record_alerts(&self.target, now.to_vec(), cursor).await?;
+            recorded.new += step.new;
+            recorded.known += step.known;
+            recorded.dropped += step.dropped;
+            left = later;
+            if left.is_empty() {
+                break;
+            }
+        }
+        note(&self.target, alerts.len(), recorded);
+        Ok(())
     }
 
     /// Notes how it went. Returns the pause until the next time.
@@ -167,12 +206,16 @@ impl AlertReader {
             return self.hits.every;
         };
         self.failures = self.failures.saturating_add(1);
-        let why = format!("its alerts cannot be read, so hits come later: {fault}");
+        let why = format!(
+            "its alerts cannot be read from {}, so hits come later: {fault}",
+            self.hits.logs
+        );
         self.health.update(&self.target, |health| health.hits = Some(why));
         if let Some(Down { lasted, failures }) = self.failing.failed(fault.word(), Instant::now()) {
             tracing::warn!(
                 event = LogEvent::AlertsFailing.word(),
                 target = self.target,
+                host = self.hits.logs,
                 error = %fault,
                 down_ms = ms(lasted),
                 failures,
@@ -187,19 +230,23 @@ fn query(span: Span) -> String {
     ALERTS.replace(AFTER, &written(span.after)).replace(UNTIL, &written(span.until))
 }
 
-fn alerts(table: &LogsTable) -> Vec<Alert> {
+/// Reads the rows. Those without an id or a time tell of nothing.
+fn alerts(table: &LogsTable) -> Result<Vec<Alert>, LogsError> {
+    let is_missing = |column: &&&str| !table.columns.iter().any(|one| one == *column);
+    if let Some(column) = COLUMNS.iter().find(is_missing).filter(|_| !table.rows.is_empty()) {
+        return Err(LogsError::Unreadable(format!("it lacks the column {column}")));
+    }
     let alert = |row: &Vec<serde_json::Value>| {
-        let text = |column| table.text(row, column).unwrap_or_default();
-        alert::read(&AlertRow {
-            id: text("SystemAlertId"),
-            name: text("AlertName"),
-            start: text("StartTime"),
-            end: text("EndTime"),
-            entities: text("Entities"),
-            extended_properties: text("ExtendedProperties"),
-        })
+        let [id, name, start, end, entities, extended_properties] =
+            COLUMNS.map(|column| table.text(row, column).unwrap_or_default());
+        alert::read(&AlertRow { id, name, start, end, entities, extended_properties })
     };
-    table.rows.iter().filter_map(alert).collect()
+    let read: Vec<Alert> = table.rows.iter().filter_map(alert).collect();
+    let unread = table.rows.len() - read.len();
+    if unread > 0 {
+        tracing::debug!(unread, "Alerts without an id or a time tell of nothing");
+    }
+    Ok(read)
 }
 
 fn note(target: &str, alerts: usize, recorded: RecordedHits) {

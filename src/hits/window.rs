@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use std::time::Duration;
 
-use crate::azure::logs::{LogsTable, Span};
+use crate::azure::logs::Span;
 
 /// How far a query looks back behind the cursor: an alert may show late, and hits count once however often they come.
 const OVERLAP: TimeDelta = TimeDelta::hours(1);
@@ -15,26 +15,37 @@ const FIRST: TimeDelta = TimeDelta::days(1);
 /// How far a query ever looks back, after a relay that was off for long.
 const LONGEST: TimeDelta = TimeDelta::days(30);
 
-/// The time that is asked for next. `None`: no alert shows by now that was not asked for.
+/// The shortest time that is asked for by itself.
+const SHORTEST: TimeDelta = TimeDelta::minutes(1);
+
+/// The time that is asked for next. A cursor beyond it is of a clock that was ahead, while which nothing was really read.
 pub(super) fn next(
     cursor: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
     delay: Duration,
 ) -> Option<Span> {
     let until = now - TimeDelta::from_std(delay).unwrap_or(FIRST);
-    let Some(cursor) = cursor else { return Some(Span { after: until - FIRST, until }) };
-    let after = (cursor - OVERLAP).max(until - LONGEST);
-    (cursor < until).then_some(Span { after, until })
+    let after = match cursor {
+        Some(cursor) if cursor == until => return None,
+        Some(cursor) if cursor < until => (cursor - OVERLAP).max(until - LONGEST),
+        Some(_) | None => until - FIRST,
+    };
+    Some(Span { after, until })
 }
 
-/// The time of the last row of an answer that has as many rows as it may have. What comes later was left out, perhaps
-/// with rows of the same moment, so that moment is asked for again. The overlap must not hold it there for ever.
-pub(super) fn last_row(table: &LogsTable, span: Span) -> DateTime<Utc> {
-    let last = table.rows.last().and_then(|row| table.text(row, "TimeGenerated"));
-    let last = last.and_then(|text| text.parse::<DateTime<Utc>>().ok());
-    let least = span.after + OVERLAP + TimeDelta::milliseconds(1);
-    let last = last.unwrap_or(span.until) + OVERLAP - TimeDelta::milliseconds(1);
-    last.clamp(least.min(span.until), span.until)
+/// The first half of a time, where it can be halved: an answer may be too large.
+pub(super) fn half(span: Span) -> Option<Span> {
+    let length = (span.until - span.after) / 2;
+    (length >= SHORTEST).then(|| Span { until: span.after + length, ..span })
+}
+
+/// The cursor once alerts were read until `until`, a part of `span`. What lies in the overlap does not set it back.
+pub(super) fn reached(
+    cursor: Option<DateTime<Utc>>,
+    until: DateTime<Utc>,
+    span: Span,
+) -> DateTime<Utc> {
+    cursor.filter(|cursor| *cursor <= span.until).map_or(until, |cursor| cursor.max(until))
 }
 
 #[cfg(test)]
@@ -51,6 +62,7 @@ mod tests {
     fn what_may_show_late_is_asked_for_again() {
         let span = next(Some(at(0)), at(25), DELAY).unwrap();
         assert_eq!((span.after, span.until), (at(-60), at(15)));
+        assert_eq!(next(Some(at(15)), at(25), DELAY), None, "all that shows was asked for");
     }
 
     #[test]
@@ -61,26 +73,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_before_its_time_or_if_the_clock_went_back() {
-        assert_eq!(next(Some(at(0)), at(10), DELAY), None);
-        assert_eq!(next(Some(at(0)), at(-100), DELAY), None);
+    fn after_a_clock_that_was_ahead_a_day_is_read_again_and_the_cursor_is_right() {
+        let ahead = Some(at(365 * 24 * 60));
+        let span = next(ahead, at(10), DELAY).unwrap();
+        assert_eq!((span.after, span.until), (at(-24 * 60), at(0)));
+        assert_eq!(reached(ahead, span.until, span), at(0));
     }
 
     #[test]
-    fn a_full_answer_goes_on_with_its_last_row() {
-        let span = Span { after: at(-60), until: at(600) };
-        let table = |time: &str| LogsTable {
-            columns: vec!["TimeGenerated".to_owned()],
-            rows: vec![vec![time.into()]],
-        };
-        let reached = last_row(&table("2026-11-24T09:00:00Z"), span);
-        let again = next(Some(reached), at(700), DELAY).unwrap();
-        let last: DateTime<Utc> = "2026-11-24T09:00:00Z".parse().unwrap();
-        assert_eq!(again.after, last.max(span.after) - TimeDelta::milliseconds(1));
-        // A full answer of one moment moves the cursor all the same.
-        for time in ["2020-01-01T00:00:00Z", "no time"] {
-            let reached = last_row(&table(time), span);
-            assert!(reached > span.after + OVERLAP, "{time}");
-        }
+    fn a_part_of_the_overlap_does_not_set_the_cursor_back() {
+        let span = Span { after: at(0), until: at(100) };
+        let first = half(span).unwrap();
+        assert_eq!(first, Span { after: at(0), until: at(50) });
+        assert_eq!(reached(Some(at(60)), first.until, span), at(60));
+        assert_eq!(reached(Some(at(60)), span.until, span), at(100));
+        assert_eq!(half(Span { after: at(0), until: at(1) }), None);
     }
 }

@@ -412,7 +412,7 @@ CREATE TABLE own_sightings (
     due_at       BIGINT NOT NULL,
     attempts     BIGINT NOT NULL DEFAULT 0,
     -- MISP was asked, and its answer is not known.
-    doubt        BOOLEAN NOT NULL DEFAULT FALSE,
+    in_doubt     BOOLEAN NOT NULL DEFAULT FALSE,
     -- MISP's uuid of it.
     sighting     BLOB,
     -- Why it is refused for good.

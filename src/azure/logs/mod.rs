@@ -21,8 +21,9 @@ use crate::config::{Azure, Hits, Management};
 /// The longest body of an answer, in bytes. The API cuts its own answers at about this size.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// How long the API may work on a query. Its default is 3 minutes, longer than one of ours should take.
-const PATIENCE: (HeaderName, &str) = (HeaderName::from_static("prefer"), "wait=60");
+/// How long the API may work on a query. Its default is 3 minutes, longer than a request may
+/// last here by default.
+const PATIENCE: (HeaderName, &str) = (HeaderName::from_static("prefer"), "wait=45");
 
 /// The reason why Log Analytics gave no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

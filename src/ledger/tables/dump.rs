@@ -62,7 +62,7 @@ const FLAGS: [&str; 11] = [
     "confirm",
     "context",
     "decayed",
-    "doubt",
+    "in_doubt",
     "ids_only",
     "local",
     "publication",

@@ -24,27 +24,27 @@ statements! {
     // At most one of an attribute, target and day, however many alerts there are.
     ADD(Text, Bytes, Text, Integer, Integer, Integer, Text, Integer, Boolean) =
         "INSERT INTO own_sightings
-             (source, attribute, target, day, attribute_id, seen_at, said_by, due_at, doubt)
+             (source, attribute, target, day, attribute_id, seen_at, said_by, due_at, in_doubt)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (source, attribute, target, day) DO NOTHING";
     DUE(Text, Integer, Integer) = concat!(
-        "SELECT attribute, target, day, attribute_id, seen_at, said_by, attempts, doubt
+        "SELECT attribute, target, day, attribute_id, seen_at, said_by, attempts, in_doubt
          FROM own_sightings WHERE source = $1 AND ", is_due!(), " AND due_at <= $2
          ORDER BY due_at, day, target, attribute LIMIT $3"
     );
     NEXT_DUE(Text) =
         concat!("SELECT MIN(due_at) FROM own_sightings WHERE source = $1 AND ", is_due!());
     BEGIN(Text, Bytes, Text, Integer) = concat!(
-        "UPDATE own_sightings SET doubt = TRUE, attempts = attempts + 1", by_key!()
+        "UPDATE own_sightings SET in_doubt = TRUE, attempts = attempts + 1", by_key!()
     );
     TAKEN(Text, Bytes, Text, Integer, Bytes) =
-        concat!("UPDATE own_sightings SET sighting = $5, doubt = FALSE", by_key!());
+        concat!("UPDATE own_sightings SET sighting = $5, in_doubt = FALSE", by_key!());
     REFUSED(Text, Bytes, Text, Integer, Text) =
-        concat!("UPDATE own_sightings SET refused = $5, doubt = FALSE", by_key!());
+        concat!("UPDATE own_sightings SET refused = $5, in_doubt = FALSE", by_key!());
     PUT_OFF(Text, Bytes, Text, Integer, Integer, Boolean) =
-        concat!("UPDATE own_sightings SET due_at = $5, doubt = $6", by_key!());
+        concat!("UPDATE own_sightings SET due_at = $5, in_doubt = $6", by_key!());
     OF_ATTRIBUTE(Text, Bytes) =
-        "SELECT target, day, seen_at, doubt, sighting, refused FROM own_sightings
+        "SELECT target, day, seen_at, in_doubt, sighting, refused FROM own_sightings
          WHERE source = $1 AND attribute = $2 ORDER BY day DESC, target";
     COUNTS() = concat!(
         "SELECT source, CAST(SUM(CASE WHEN ", is_due!(), " THEN 1 ELSE 0 END) AS BIGINT),

@@ -64,7 +64,7 @@ pub fn read(row: &AlertRow<'_>) -> Option<Alert> {
         row.start.parse().map_or(last_seen, |start: DateTime<Utc>| start.min(last_seen));
     let indicators = custom_details::indicators(row.extended_properties, MOST_NAMED);
     let mut named: Vec<Named> = indicators.into_iter().map(Named::Indicator).collect();
-    if named.is_empty() {
+    if named.is_empty() && is_of_microsoft(row.name) {
         let mut seen = HashSet::new();
         let observables = entities::observables(row.entities).into_iter();
         let each_once = observables.filter(|one| seen.insert(one.clone()));
@@ -73,6 +73,12 @@ pub fn read(row: &AlertRow<'_>) -> Option<Alert> {
     let rule = row.name.chars().take(LONGEST_RULE).collect();
     let is_known = !row.id.is_empty();
     is_known.then(|| Alert { id: row.id.to_owned(), rule, first_seen, last_seen, named })
+}
+
+/// Whether a rule is one of Microsoft's for threat intelligence, by the beginning of their names. What other alerts name
+/// matched something else.
+fn is_of_microsoft(rule: &str) -> bool {
+    rule.to_ascii_lowercase().contains("ti map")
 }
 
 #[cfg(test)]
@@ -101,6 +107,8 @@ mod tests {
         let details = format!(r#"{{"Custom Details":"{{\"IndicatorId\":[\"{ID}\"]}}"}}"#);
         let exact = read(&AlertRow { extended_properties: &details, ..row() }).unwrap();
         assert_eq!(exact.named, [Named::Indicator(ID.to_owned())]);
+        let other = read(&AlertRow { name: "A rule of ours", ..row() }).unwrap();
+        assert_eq!(other.named, []);
     }
 
     #[test]
