@@ -73,6 +73,14 @@ pub(super) fn list(misp: &Misp, path: &str) -> Response {
     let mut parts = path.trim_start_matches("/sightings/listSightings/").split('/');
     let (number, context) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let number: u64 = number.parse().unwrap_or_default();
+    // Of what it does not show, MISP lists nothing (SightingsController, MISP 2.5.1).
+    let is_shown = misp.events().iter().any(|event| {
+        let mut attributes = event.all().map(|(_, one)| one);
+        attributes.any(|one| one.id == number && !one.deleted)
+    });
+    if context == "attribute" && !is_shown {
+        return answer::error(405, "Invalid object.", path);
+    }
     let mut found = misp.sightings();
     found.retain(|one| match context {
         "event" => one.event_id == number,

@@ -14,7 +14,9 @@ section! {
         key: Secret = Reader::secret,
         /// What sightings name as their source; `{target}` stands for the target's name.
         said_by at "misp.sightings.source": String = |reader, key| {
-            reader.required(key, "without it the relay would not know its own sightings again")
+            // MISP takes the blanks at both ends away.
+            let text = reader.required(key, "without it the relay would not know its own sightings again");
+            text.trim().to_owned()
         },
         /// Of which attributes hits are told.
         reach at "misp.sightings.audience": Reach = audience,

@@ -16,7 +16,7 @@ const FIRST: TimeDelta = TimeDelta::days(1);
 const LONGEST: TimeDelta = TimeDelta::days(30);
 
 /// The shortest time that is asked for by itself.
-const SHORTEST: TimeDelta = TimeDelta::minutes(1);
+const SHORTEST: TimeDelta = TimeDelta::seconds(1);
 
 /// The time that is asked for next. A cursor beyond it is of a clock that was ahead, while which nothing was really read.
 pub(super) fn next(
@@ -87,6 +87,7 @@ mod tests {
         assert_eq!(first, Span { after: at(0), until: at(50) });
         assert_eq!(reached(Some(at(60)), first.until, span), at(60));
         assert_eq!(reached(Some(at(60)), span.until, span), at(100));
-        assert_eq!(half(Span { after: at(0), until: at(1) }), None);
+        let second = at(0) + TimeDelta::seconds(1);
+        assert_eq!(half(Span { after: at(0), until: second }), None);
     }
 }

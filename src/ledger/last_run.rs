@@ -8,7 +8,7 @@ use super::Ledger;
 use super::source_news::ReadSource;
 use super::sql::{Result, Transaction};
 use super::tables::counters::{self, ClockTime};
-use super::tables::{events, settings};
+use super::tables::{events, own_sightings, settings};
 use crate::log_event::LogEvent;
 use crate::notice::{Gap, GapReason};
 
@@ -69,6 +69,7 @@ impl Ledger {
         self.write(move |unit| {
             if is_restored {
                 settings::store(unit, RESTORED_AT, &now.to_string())?;
+                own_sightings::doubt_all(unit)?;
             }
             settings::forget(unit, RESTORED)?;
             read.iter().try_for_each(|name| settings::forget(unit, name))?;

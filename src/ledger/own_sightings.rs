@@ -6,13 +6,14 @@ use uuid::Uuid;
 use super::Ledger;
 use super::last_run::restored_at;
 use super::owner::Unit;
-use super::sql::Result;
+use super::sql::{Result, Transaction};
+use super::tables::claims::{self, ClaimGroup};
 use super::tables::cursors::{self, ListingCursor};
+use super::tables::events;
 use super::tables::hits::{self, NumberedHit};
 use super::tables::own_sightings::{
     self, DueSighting, NewOwnSighting, OwnSightingCounts, OwnSightingKey,
 };
-use super::tables::{claims, events};
 use crate::pure::policy::Reach;
 
 /// The cursor that keeps the number of the last hit of which sightings were made.
@@ -59,7 +60,11 @@ impl Ledger {
                     cursors::store(unit, source, ListingCursor { name: HITS, value: last })?;
                 }
             }
-            others.iter().try_for_each(|source| cursors::forget(unit, source, HITS))
+            // Who is told no more must not be told later of what was due before.
+            others.iter().try_for_each(|source| {
+                own_sightings::forget_due(unit, source)?;
+                cursors::forget(unit, source, HITS)
+            })
         })
         .await
     }
@@ -104,10 +109,24 @@ impl Ledger {
         self.read(move |tx| own_sightings::next_due(tx, &source)).await
     }
 
-    /// Notes that MISP is about to be asked to take a sighting. If nothing is noted after it, MISP may have it.
-    pub async fn begin_sighting(&self, source: &str, due: &DueSighting) -> Result<()> {
-        let (source, due) = (source.to_owned(), due.clone());
-        self.write(move |unit| own_sightings::begin(unit, due.key(&source))).await
+    /// Whether a sighting may be told by the rules of now. What became of the attribute since it was made, and another
+    /// audience, count: what is seen by more than it was is not told.
+    pub async fn may_be_told(&self, rules: &TellingRules, due: &DueSighting) -> Result<bool> {
+        let (rules, attribute) = (rules.clone(), due.attribute);
+        self.read(move |tx| admits(tx, &rules, attribute)).await
+    }
+
+    /// Notes that MISP is about to be asked to take a sighting, which names `said_by` as its source. If nothing is noted
+    /// after it, MISP may have it, and it is tried again at `due_at`, Unix milliseconds.
+    pub async fn begin_sighting(
+        &self,
+        source: &str,
+        due: &DueSighting,
+        said_by: &str,
+        due_at: i64,
+    ) -> Result<()> {
+        let (source, due, said_by) = (source.to_owned(), due.clone(), said_by.to_owned());
+        self.write(move |unit| own_sightings::begin(unit, due.key(&source), &said_by, due_at)).await
     }
 
     /// Notes what became of a sighting.
@@ -148,6 +167,23 @@ impl DueSighting {
     fn key<'a>(&'a self, source: &'a str) -> OwnSightingKey<'a> {
         OwnSightingKey { source, attribute: self.attribute, target: &self.target, day: self.day }
     }
+}
+
+/// Whether the rules admit a claim that the attribute makes in the source.
+fn admits(tx: &Transaction<'_>, rules: &TellingRules, attribute: Uuid) -> Result<bool> {
+    for named in claims::claiming_as(tx, attribute)? {
+        if named.source != rules.source {
+            continue;
+        }
+        let Some(event) = events::facts(tx, named.event_key())? else { continue };
+        for claim in claims::of_group(tx, named.event_key(), ClaimGroup::OfAttribute(attribute))? {
+            let facts = claim.facts.read();
+            if facts.is_ok_and(|facts| rules.reach.admits(rules.organisation, &event, &facts)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Makes sightings of the next hits. `None`: there are none.

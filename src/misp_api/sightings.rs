@@ -60,7 +60,10 @@ impl MispClient {
             return taken
                 .ok_or_else(|| self.faults(&path).malformed("a sighting without uuid", &[]));
         }
-        let words = refusal::words(answer.to_string().as_bytes());
+        // So MISP words a refusal. Other JSON may be of a proxy, and then the sighting is in doubt.
+        let is_refusal = answer.as_object().is_some_and(|all| all.len() == 1);
+        let is_refusal = is_refusal && answer.get("message").is_some();
+        let words = refusal::words(answer.to_string().as_bytes()).filter(|_| is_refusal);
         let refused = words.map(SightingAnswer::Refused);
         refused.ok_or_else(|| self.faults(&path).malformed("neither a sighting nor words", &[]))
     }

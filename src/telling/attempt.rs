@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::config::LONGEST_SOURCE;
-use crate::ledger::{DueSighting, Ledger, SqlResult};
+use crate::ledger::{DueSighting, Ledger, SqlResult, TellingRules};
 use crate::misp_api::{ListedSighting, MispClient, NewSighting, RestError, SightingAnswer};
 use crate::pure::backoff::Backoff;
 
@@ -36,11 +36,15 @@ pub(super) struct Attempt<'a> {
     /// MISP's number of the organisation of the key.
     pub organisation: i64,
     pub due: &'a DueSighting,
+    pub rules: &'a TellingRules,
+    /// How long MISP may take to show what it was asked to add.
+    pub settle: Duration,
 }
 
 impl Attempt<'_> {
     pub(super) async fn make(self) -> SqlResult<Attempted> {
-        let DueSighting { attribute, said_by, seen_at, .. } = self.due;
+        let DueSighting { attribute, target, seen_at, .. } = self.due;
+        let said_by = &self.rules.said_by.replace("{target}", target);
         // Of a source that is too long MISP fails with 500, which looks as if it could pass.
         if said_by.len() > LONGEST_SOURCE {
             let why = format!("its source is longer than {LONGEST_SOURCE} bytes");
@@ -50,11 +54,21 @@ impl Attempt<'_> {
             match self.look_up().await? {
                 Ok(Some(sighting)) => return Ok(Attempted::Taken(sighting)),
                 Ok(None) => {}
+                // MISP shows no sightings of what it no longer shows.
+                Err(RestError::Refused { status: 405, .. }) => {
+                    let why = "MISP no longer shows the attribute; whether it took the sighting is not known";
+                    return Ok(Attempted::Refused(why.to_owned()));
+                }
                 Err(error) => return Ok(Attempted::Failed { error, doubt: true }),
             }
         }
-        // Before the request: after a crash in between, MISP may have it.
-        self.ledger.begin_sighting(self.client.source(), self.due).await?;
+        if !self.ledger.may_be_told(self.rules, self.due).await? {
+            let why = "the attribute is gone, or no longer within misp.sightings.audience";
+            return Ok(Attempted::Refused(why.to_owned()));
+        }
+        // Before the request: after a crash in between, MISP may have it, and may take a moment to show it.
+        let due_at = Ledger::now().saturating_add(millis(self.settle));
+        self.ledger.begin_sighting(self.client.source(), self.due, said_by, due_at).await?;
         let new = NewSighting { attribute: *attribute, said_by, seen_at: *seen_at };
         Ok(match self.client.add_sighting(new).await {
             Ok(SightingAnswer::Taken(sighting)) => Attempted::Taken(sighting),

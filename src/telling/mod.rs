@@ -136,7 +136,9 @@ impl Teller {
 
     async fn tell(&mut self, source: &str, due: &DueSighting) -> Result<(), Halt> {
         let organisation = self.key().await?.organisation;
-        let attempt = Attempt { client: &self.client, ledger: &self.ledger, organisation, due };
+        let rules = &self.rules().await?;
+        let (client, ledger, settle) = (&self.client, &self.ledger, self.settle);
+        let attempt = Attempt { client, ledger, organisation, due, rules, settle };
         let attempted = self.written(attempt.make().await)?;
         let (told, halt) = self.settled(due, attempted);
         note(source, due, &told);

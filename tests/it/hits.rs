@@ -73,7 +73,7 @@ fn alert(id: &str) -> Map<String, Value> {
 fn alert_with_id(id: &str, indicator: &str) -> Map<String, Value> {
     let details = json!({"IndicatorId": [indicator], "Labels": ["x"]}).to_string();
     let mut row = alert(id);
-    row.insert("AlertName".to_owned(), "Address of MISP in traffic".into());
+    row.insert("AlertName".to_owned(), "MISP: 11.0.0.1 and 3 more".into());
     row.insert("Entities".to_owned(), "[]".into());
     let properties = json!({"Custom Details": details}).to_string();
     row.insert("ExtendedProperties".to_owned(), properties.into());
@@ -119,7 +119,7 @@ async fn an_alert_becomes_one_sighting_however_often_it_is_told() {
     // Another alert of the same day is a hit more, and no sighting.
     let indicator = held(&stage.sandbox)[0].id.clone();
     stage.sandbox.add_alert(workspace(), alert_with_id("alert-2", &indicator));
-    let second = "hit at sandbox by rule \"Address of MISP in traffic\": 1 alert";
+    let second = "hit at sandbox by rule \"a rule of the MISP solution\": 1 alert";
     eventually("the second hit", || explained(&stage).contains(second)).await;
     told(&stage, 1).await;
 }

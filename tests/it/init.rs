@@ -394,6 +394,7 @@ async fn the_sandboxs_variables_are_answers() {
         left.collect::<Vec<_>>(),
         [
             "MSR_POLICY__ALLOW_NON_ROUTABLE",
+            "MSR_TARGET__SANDBOX__LOGS",
             "MSR_TARGET__SANDBOX__MANAGEMENT",
             "MSR_TARGET__SANDBOX__RESOURCE_GROUP",
             "MSR_TARGET__SANDBOX__SUBSCRIPTION_ID",

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use misp_sentinel_relay::config::{self, LedgerConfig};
-use misp_sentinel_relay::ledger::{DueSighting, Ledger, RecordedHits};
+use misp_sentinel_relay::ledger::{DueSighting, Ledger, RecordedHits, TellingRules};
 use misp_sentinel_relay::misp_api::MispClient;
 use misp_sentinel_relay::pure::alert::{Alert, Named};
+use misp_sentinel_relay::pure::policy::Reach;
 use misp_sentinel_relay::pure::stix::Observable;
 use misp_stand_in::{
-    Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, Organisation, RestFault, Sighting,
-    Spoilt,
+    Audience, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, Organisation, RestFault,
+    Sighting, Spoilt,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -145,16 +146,18 @@ async fn an_alert_that_comes_twice_is_told_once() {
     assert_eq!(stage.uploaded(), uploaded);
 }
 
-/// The due sighting, made as the running relay makes it.
-async fn made(stage: &Stage, ledger: &Ledger) -> DueSighting {
-    use misp_sentinel_relay::ledger::TellingRules;
-    use misp_sentinel_relay::pure::policy::Reach;
-    let rules = TellingRules {
+fn own_rules() -> TellingRules {
+    TellingRules {
         source: "misp".to_owned(),
         reach: Reach::Own,
         organisation: Some(Organisation::own().uuid),
         said_by: "misp-sentinel-relay".to_owned(),
-    };
+    }
+}
+
+/// The due sighting, made as the running relay makes it.
+async fn made(stage: &Stage, ledger: &Ledger) -> DueSighting {
+    let rules = own_rules();
     assert_eq!(ledger.make_sightings(&rules).await.unwrap(), 1, "{:?}", stage.misp.events());
     // A crash before the commit makes it again, and one after it makes no second one.
     assert_eq!(ledger.make_sightings(&rules).await.unwrap(), 0);
@@ -170,7 +173,7 @@ async fn a_crash_before_the_request_loses_nothing_and_one_after_it_tells_nothing
         record(&stage, vec![alert("a", now() - 10)]).await;
         let ledger = open(stage.relay.folder()).await;
         let due = made(&stage, &ledger).await;
-        ledger.begin_sighting("misp", &due).await.unwrap();
+        ledger.begin_sighting("misp", &due, &due.said_by, 0).await.unwrap();
         ledger.close().await;
         drop(ledger);
         if has_arrived {
@@ -205,6 +208,67 @@ async fn a_ledger_that_was_restored_tells_nothing_twice() {
     stage.relay.restart_alone().await;
     told(&stage, 1).await;
     assert!(explained(&stage).contains("MISP took it as"), "{}", explained(&stage));
+}
+
+/// What was due in the copy may have been told since.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_due_in_a_copy_is_looked_up_after_it_was_restored() {
+    let (misp, _) = own_misp();
+    let mut stage = stage(misp, &[]).await;
+    stage.relay.stop();
+    record(&stage, vec![alert("a", now() - 10)]).await;
+    let ledger = open(stage.relay.folder()).await;
+    made(&stage, &ledger).await;
+    ledger.close().await;
+    drop(ledger);
+    let copy = stage.relay.folder().join("copy.db").display().to_string();
+    assert!(stage.relay.command(&["ledger", "backup", &copy]).status.success());
+    stage.relay.restart_alone().await;
+    told(&stage, 1).await;
+    stage.relay.stop();
+    assert!(stage.relay.command(&["ledger", "restore", &copy, "--replace"]).status.success());
+    stage.relay.restart_alone().await;
+    told(&stage, 1).await;
+}
+
+/// MISP says no more whether it took the sighting of an attribute that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doubt_ends_with_its_attribute() {
+    let (misp, attribute) = own_misp();
+    let event = misp.events()[0].uuid;
+    let mut stage = stage(misp, &[]).await;
+    stage.relay.kill();
+    record(&stage, vec![alert("a", now() - 10)]).await;
+    let ledger = open(stage.relay.folder()).await;
+    let due = made(&stage, &ledger).await;
+    ledger.begin_sighting("misp", &due, &due.said_by, 0).await.unwrap();
+    ledger.close().await;
+    drop(ledger);
+    drop(stage.misp.delete_attribute(event, attribute));
+    stage.relay.restart_alone().await;
+    told(&stage, 0).await;
+    assert!(stage.relay.log().contains("MISP no longer shows the attribute"));
+}
+
+/// Who narrows the audience stops a leak, also of what was due under the wider one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_is_judged_by_the_audience_of_now() {
+    let (misp, _) = own_misp();
+    let event = misp.events()[0].uuid;
+    misp.share_event(event, Audience { distribution: 3, group: 0 });
+    misp.publish(event);
+    misp.advance(1);
+    let mut stage = stage(misp, &[]).await;
+    stage.relay.stop();
+    record(&stage, vec![alert("a", now() - 10)]).await;
+    let ledger = open(stage.relay.folder()).await;
+    let rules = TellingRules { reach: Reach::All, ..own_rules() };
+    assert_eq!(ledger.make_sightings(&rules).await.unwrap(), 1);
+    ledger.close().await;
+    drop(ledger);
+    stage.relay.restart_alone().await;
+    told(&stage, 0).await;
+    assert!(explained(&stage).contains("no longer within misp.sightings.audience"));
 }
 
 /// A MISP that is down holds up no other one.

@@ -51,7 +51,7 @@ pub(super) fn read(body: &[u8]) -> Result<LogsTable, LogsError> {
         return Err(unreadable("it is empty"));
     }
     let answer: Answer =
-        serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))?;
+        serde_json::from_slice(body).map_err(|error| unreadable(&place(&error)))?;
     if let Some(error) = answer.error {
         return Err(LogsError::Incomplete(words(&error)));
     }
@@ -59,6 +59,11 @@ pub(super) fn read(body: &[u8]) -> Result<LogsTable, LogsError> {
     let Table { columns, rows, .. } =
         primary.ok_or_else(|| unreadable("it holds no PrimaryResult"))?;
     Ok(LogsTable { columns: columns.into_iter().map(|column| column.name).collect(), rows })
+}
+
+/// Where an answer cannot be read; the words of the parser may quote it.
+fn place(error: &serde_json::Error) -> String {
+    format!("{:?} error at line {}, column {}", error.classify(), error.line(), error.column())
 }
 
 /// Returns code and message of an error, with those of the error within it, which says more.

@@ -10,6 +10,9 @@ use crate::azure::reply::Reply;
 pub(super) fn explain(reply: &Reply, workspace: Uuid) -> LogsError {
     let said = said(reply);
     let remedy = match reply.status {
+        401 | 403 if said.contains("Token") => {
+            "the token is not for this host: check logs, logs_scope and cloud of the target".to_owned()
+        }
         401 | 403 => format!(
             "give the application the role \"Microsoft Sentinel Contributor\" (or \"Log Analytics Reader\") on the \
              workspace {workspace}; a new role may take 60 minutes to count. If it has the role, give it the \

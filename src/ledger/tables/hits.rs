@@ -21,7 +21,7 @@ statements! {
         "SELECT number, target, observable, last_seen FROM hits
          WHERE number > $1 ORDER BY number LIMIT $2";
     OF_OBSERVABLE(Bytes) =
-        "SELECT target, rule, count(*) AS times, MIN(first_seen), MAX(last_seen) AS last
+        "SELECT target, rule, count(DISTINCT alert) AS times, MIN(first_seen), MAX(last_seen) AS last
          FROM hits WHERE observable = $1 GROUP BY target, rule ORDER BY target, last DESC, rule";
     BY_TARGET() =
         "SELECT target, count(*), count(DISTINCT observable), MAX(last_seen) FROM hits

@@ -34,9 +34,12 @@ statements! {
     );
     NEXT_DUE(Text) =
         concat!("SELECT MIN(due_at) FROM own_sightings WHERE source = $1 AND ", is_due!());
-    BEGIN(Text, Bytes, Text, Integer) = concat!(
-        "UPDATE own_sightings SET in_doubt = TRUE, attempts = attempts + 1", by_key!()
+    BEGIN(Text, Bytes, Text, Integer, Text, Integer) = concat!(
+        "UPDATE own_sightings SET in_doubt = TRUE, attempts = attempts + 1, said_by = $5, due_at = $6",
+        by_key!()
     );
+    DOUBT_ALL() = concat!("UPDATE own_sightings SET in_doubt = TRUE WHERE ", is_due!());
+    FORGET_DUE(Text) = concat!("DELETE FROM own_sightings WHERE source = $1 AND ", is_due!());
     TAKEN(Text, Bytes, Text, Integer, Bytes) =
         concat!("UPDATE own_sightings SET sighting = $5, in_doubt = FALSE", by_key!());
     REFUSED(Text, Bytes, Text, Integer, Text) =
@@ -139,9 +142,26 @@ fn by_key(key: OwnSightingKey<'_>) -> [crate::ledger::sql::Value<'_>; 4] {
     values![source, attribute, target, day]
 }
 
-/// Notes that MISP is being asked: from now on it may have the sighting.
-pub(in crate::ledger) fn begin(tx: &Transaction<'_>, key: OwnSightingKey<'_>) -> Result<()> {
-    tx.execute(&BEGIN, &by_key(key)).map(drop)
+/// Notes that MISP is being asked, with this source: from now on it may have the sighting. If nothing is noted after it, it
+/// is tried again at `due_at`, Unix milliseconds.
+pub(in crate::ledger) fn begin(
+    tx: &Transaction<'_>,
+    key: OwnSightingKey<'_>,
+    said_by: &str,
+    due_at: i64,
+) -> Result<()> {
+    let [source, attribute, target, day] = by_key(key);
+    tx.execute(&BEGIN, &[source, attribute, target, day, said_by.into(), due_at.into()]).map(drop)
+}
+
+/// Notes that MISP may have all that are due: what the ledger knows of them is of an earlier time.
+pub(in crate::ledger) fn doubt_all(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute(&DOUBT_ALL, &values![]).map(drop)
+}
+
+/// Deletes what a source is to be told.
+pub(in crate::ledger) fn forget_due(tx: &Transaction<'_>, source: &str) -> Result<()> {
+    tx.execute(&FORGET_DUE, &values![source]).map(drop)
 }
 
 /// Notes that MISP has it, under this uuid.

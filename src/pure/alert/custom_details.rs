@@ -31,6 +31,12 @@ pub(super) fn indicators(extended_properties: &str, most: usize) -> Vec<String> 
     found
 }
 
+/// Returns the name of the rule, which scheduled alerts have as a property (general knowledge, seen in public schemas).
+pub(super) fn rule(extended_properties: &str) -> Option<String> {
+    let properties: Value = serde_json::from_str(extended_properties).ok()?;
+    properties.get("Analytic Rule Name")?.as_str().map(str::to_owned)
+}
+
 /// Returns the details that hold ids, as text.
 fn details(extended_properties: &str) -> Option<String> {
     let properties: Value = serde_json::from_str(extended_properties).ok()?;

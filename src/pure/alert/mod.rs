@@ -15,7 +15,7 @@ use super::stix::Observable;
 pub struct Alert {
     /// `SystemAlertId`: names the alert in its workspace, for ever.
     pub id: String,
-    /// `AlertName`: the display name of the rule that raised it, which people may choose freely.
+    /// The name of the rule that raised it. `AlertName` is what the alert is called, which of our rules holds a value.
     pub rule: String,
     /// `StartTime`: the first log row that the alert stands for.
     pub first_seen: DateTime<Utc>,
@@ -53,6 +53,9 @@ pub struct AlertRow<'r> {
 /// The most things that one alert may name. One of our rules stands for at most 1,000 indicators.
 const MOST_NAMED: usize = 1_000;
 
+/// What stands for a rule of the solution whose name an alert does not tell.
+const OUR_RULE: &str = "a rule of the MISP solution";
+
 /// The longest name of a rule that is kept, in characters.
 const LONGEST_RULE: usize = 200;
 
@@ -64,18 +67,23 @@ pub fn read(row: &AlertRow<'_>) -> Option<Alert> {
         row.start.parse().map_or(last_seen, |start: DateTime<Utc>| start.min(last_seen));
     let indicators = custom_details::indicators(row.extended_properties, MOST_NAMED);
     let mut named: Vec<Named> = indicators.into_iter().map(Named::Indicator).collect();
-    if named.is_empty() && is_of_microsoft(row.name) {
+    let rule = match custom_details::rule(row.extended_properties) {
+        Some(rule) => rule,
+        None if named.is_empty() => row.name.to_owned(),
+        None => OUR_RULE.to_owned(),
+    };
+    if named.is_empty() && is_of_microsoft(&rule) {
         let mut seen = HashSet::new();
         let observables = entities::observables(row.entities).into_iter();
         let each_once = observables.filter(|one| seen.insert(one.clone()));
         named.extend(each_once.take(MOST_NAMED).map(Named::Entity));
     }
-    let rule = row.name.chars().take(LONGEST_RULE).collect();
+    let rule = rule.chars().take(LONGEST_RULE).collect();
     let is_known = !row.id.is_empty();
     is_known.then(|| Alert { id: row.id.to_owned(), rule, first_seen, last_seen, named })
 }
 
-/// Whether a rule is one of Microsoft's for threat intelligence, by the beginning of their names. What other alerts name
+/// Whether a rule is one of Microsoft's for threat intelligence, by the words in their names. What other alerts name
 /// matched something else.
 fn is_of_microsoft(rule: &str) -> bool {
     rule.to_ascii_lowercase().contains("ti map")
@@ -107,6 +115,14 @@ mod tests {
         let details = format!(r#"{{"Custom Details":"{{\"IndicatorId\":[\"{ID}\"]}}"}}"#);
         let exact = read(&AlertRow { extended_properties: &details, ..row() }).unwrap();
         assert_eq!(exact.named, [Named::Indicator(ID.to_owned())]);
+        assert_eq!(exact.rule, OUR_RULE, "its name may hold the value of another indicator");
+        let renamed = r#"{"Analytic Rule Name":"TI map IP entity to DnsEvents"}"#;
+        let renamed =
+            read(&AlertRow { name: "Hit", extended_properties: renamed, ..row() }).unwrap();
+        assert_eq!(
+            (renamed.rule.as_str(), renamed.named.len()),
+            ("TI map IP entity to DnsEvents", 1)
+        );
         let other = read(&AlertRow { name: "A rule of ours", ..row() }).unwrap();
         assert_eq!(other.named, []);
     }
