@@ -143,9 +143,11 @@ impl AlertReader {
         let mut after = span.after;
         while after < span.until {
             let (table, part) = self.part(Span { after, ..span }).await?;
-            let reached = window::reached(cursor, part.until, span);
-            self.record(&alerts(&table)?, part, reached).await?;
+            self.record(&alerts(&table)?, window::reached(cursor, after, span)).await?;
             after = part.until;
+            // All before it are recorded, so the cursor may pass them.
+            let reached = window::reached(cursor, after, span);
+            self.ledger.record_alerts(&self.target, Vec::new(), reached).await?;
         }
         Ok(())
     }
@@ -166,25 +168,15 @@ impl AlertReader {
         }
     }
 
-    /// Has the ledger record what alerts name, a few at a time, so that it is not held up. The cursor moves with the last.
-    async fn record(
-        &self,
-        alerts: &[Alert],
-        part: Span,
-        reached: DateTime<Utc>,
-    ) -> Result<(), Fault> {
-        let (mut left, mut recorded) = (alerts, RecordedHits::default());
-        loop {
-            let (now, later) = left.split_at(left.len().min(STEP));
-            let cursor = if later.is_empty() { reached } else { part.after };
-            let step = self.ledger.record_alerts(&self.target, now.to_vec(), cursor).await?;
-            recorded.new += step.new;
-            recorded.known += step.known;
-            recorded.dropped += step.dropped;
-            left = later;
-            if left.is_empty() {
-                break;
-            }
+    /// Has the ledger record what alerts name, a few at a time, so that it is not held up.
+    async fn record(&self, alerts: &[Alert], cursor: DateTime<Utc>) -> Result<(), Fault> {
+        let mut recorded = RecordedHits::default();
+        for some in alerts.chunks(STEP) {
+            let RecordedHits { new, known, dropped } =
+                self.ledger.record_alerts(&self.target, some.to_vec(), cursor).await?;
+            recorded.new += new;
+            recorded.known += known;
+            recorded.dropped += dropped;
         }
         note(&self.target, alerts.len(), recorded);
         Ok(())
@@ -215,7 +207,7 @@ impl AlertReader {
             tracing::warn!(
                 event = LogEvent::AlertsFailing.word(),
                 target = self.target,
-                host = self.hits.logs,
+                endpoint = self.hits.logs,
                 error = %fault,
                 down_ms = ms(lasted),
                 failures,

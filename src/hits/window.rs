@@ -18,7 +18,8 @@ const LONGEST: TimeDelta = TimeDelta::days(30);
 /// The shortest time that is asked for by itself.
 const SHORTEST: TimeDelta = TimeDelta::seconds(1);
 
-/// The time that is asked for next. A cursor beyond it is of a clock that was ahead, while which nothing was really read.
+/// The time that is asked for next. A cursor beyond it is of a clock that was ahead. What it passed over is not known, so
+/// the longest time is read again: hits count once.
 pub(super) fn next(
     cursor: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
@@ -28,7 +29,8 @@ pub(super) fn next(
     let after = match cursor {
         Some(cursor) if cursor == until => return None,
         Some(cursor) if cursor < until => (cursor - OVERLAP).max(until - LONGEST),
-        Some(_) | None => until - FIRST,
+        Some(_) => until - LONGEST,
+        None => until - FIRST,
     };
     Some(Span { after, until })
 }
@@ -73,10 +75,10 @@ mod tests {
     }
 
     #[test]
-    fn after_a_clock_that_was_ahead_a_day_is_read_again_and_the_cursor_is_right() {
+    fn after_a_clock_that_was_ahead_a_month_is_read_again_and_the_cursor_is_right() {
         let ahead = Some(at(365 * 24 * 60));
         let span = next(ahead, at(10), DELAY).unwrap();
-        assert_eq!((span.after, span.until), (at(-24 * 60), at(0)));
+        assert_eq!((span.after, span.until), (at(-30 * 24 * 60), at(0)));
         assert_eq!(reached(ahead, span.until, span), at(0));
     }
 

@@ -124,7 +124,7 @@ fn matched(
     Ok(in_force(found))
 }
 
-/// The live ones, or all if none lives: of what came one after the other, the latest was hit.
+/// The live ones, or all if none lives: which of those that ended the alert met is not known.
 fn in_force(mut found: Vec<IndicatorAtTarget>) -> Vec<IndicatorAtTarget> {
     if found.iter().any(IndicatorAtTarget::is_live) {
         found.retain(IndicatorAtTarget::is_live);

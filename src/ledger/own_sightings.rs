@@ -39,6 +39,13 @@ pub struct TellingRules {
     pub said_by: String,
 }
 
+impl TellingRules {
+    /// What sightings of hits of a target name as their source.
+    pub fn said_by(&self, target: &str) -> String {
+        self.said_by.replace("{target}", target)
+    }
+}
+
 /// What became of an attempt to tell a sighting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
@@ -211,7 +218,7 @@ struct Making {
 
 fn make(unit: &Unit<'_>, rules: &TellingRules, hit: &NumberedHit, making: Making) -> Result<u64> {
     let Making { now, doubt } = making;
-    let said_by = rules.said_by.replace("{target}", &hit.target);
+    let said_by = rules.said_by(&hit.target);
     let mut made = 0;
     for claim in claims::of_objects(unit, &[hit.observable])? {
         let event = claim.row.event_key();

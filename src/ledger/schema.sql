@@ -380,7 +380,7 @@ CREATE TABLE hits (
     -- The indicator: an object of `wanted`, and the key of its claims.
     object     BLOB NOT NULL,
     observable BLOB NOT NULL,
-    -- `AlertName`, which people choose.
+    -- The name of the rule, which people choose.
     rule       TEXT NOT NULL,
     first_seen BIGINT NOT NULL,
     last_seen  BIGINT NOT NULL,
@@ -405,7 +405,7 @@ CREATE TABLE own_sightings (
     -- Of UTC, since 1970.
     day          BIGINT NOT NULL,
     attribute_id BIGINT NOT NULL,
-    -- What the sighting says: its time, Unix seconds, and its source. A repeat says the same.
+    -- What the sighting says: its time, Unix seconds, and the source that MISP was last asked with.
     seen_at      BIGINT NOT NULL,
     said_by      TEXT NOT NULL,
     -- When it is tried next, and how often it was.

@@ -44,7 +44,7 @@ pub(super) struct Attempt<'a> {
 impl Attempt<'_> {
     pub(super) async fn make(self) -> SqlResult<Attempted> {
         let DueSighting { attribute, target, seen_at, .. } = self.due;
-        let said_by = &self.rules.said_by.replace("{target}", target);
+        let said_by = &self.rules.said_by(target);
         // Of a source that is too long MISP fails with 500, which looks as if it could pass.
         if said_by.len() > LONGEST_SOURCE {
             let why = format!("its source is longer than {LONGEST_SOURCE} bytes");

@@ -164,18 +164,25 @@ async fn made(stage: &Stage, ledger: &Ledger) -> DueSighting {
     ledger.due_sightings("misp", Ledger::now(), 9).await.unwrap().remove(0)
 }
 
+/// The same of a new alert, while no relay runs. `asked`: as it is while MISP is asked.
+async fn due_of_an_alert(stage: &Stage, asked: bool) -> DueSighting {
+    record(stage, vec![alert("a", now() - 10)]).await;
+    let ledger = open(stage.relay.folder()).await;
+    let due = made(stage, &ledger).await;
+    if asked {
+        ledger.begin_sighting("misp", &due, &due.said_by, 0).await.unwrap();
+    }
+    ledger.close().await;
+    due
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_before_the_request_loses_nothing_and_one_after_it_tells_nothing_twice() {
     for has_arrived in [false, true] {
         let (misp, attribute) = own_misp();
         let mut stage = stage(misp, &[]).await;
         stage.relay.kill();
-        record(&stage, vec![alert("a", now() - 10)]).await;
-        let ledger = open(stage.relay.folder()).await;
-        let due = made(&stage, &ledger).await;
-        ledger.begin_sighting("misp", &due, &due.said_by, 0).await.unwrap();
-        ledger.close().await;
-        drop(ledger);
+        let due = due_of_an_alert(&stage, true).await;
         if has_arrived {
             add(&stage.rest, WRITER, attribute, &due).await;
         }
@@ -216,11 +223,7 @@ async fn what_was_due_in_a_copy_is_looked_up_after_it_was_restored() {
     let (misp, _) = own_misp();
     let mut stage = stage(misp, &[]).await;
     stage.relay.stop();
-    record(&stage, vec![alert("a", now() - 10)]).await;
-    let ledger = open(stage.relay.folder()).await;
-    made(&stage, &ledger).await;
-    ledger.close().await;
-    drop(ledger);
+    due_of_an_alert(&stage, false).await;
     let copy = stage.relay.folder().join("copy.db").display().to_string();
     assert!(stage.relay.command(&["ledger", "backup", &copy]).status.success());
     stage.relay.restart_alone().await;
@@ -238,12 +241,7 @@ async fn a_doubt_ends_with_its_attribute() {
     let event = misp.events()[0].uuid;
     let mut stage = stage(misp, &[]).await;
     stage.relay.kill();
-    record(&stage, vec![alert("a", now() - 10)]).await;
-    let ledger = open(stage.relay.folder()).await;
-    let due = made(&stage, &ledger).await;
-    ledger.begin_sighting("misp", &due, &due.said_by, 0).await.unwrap();
-    ledger.close().await;
-    drop(ledger);
+    due_of_an_alert(&stage, true).await;
     drop(stage.misp.delete_attribute(event, attribute));
     stage.relay.restart_alone().await;
     told(&stage, 0).await;
